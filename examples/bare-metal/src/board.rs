@@ -14,6 +14,9 @@ use dtoolkit::standard::NodeStandard;
 use dtoolkit::{Node, Property, ToCellInt};
 use realm_sdk::abi::{Pa, PaRange};
 
+/// What memory is counted in.
+const GRANULE: u64 = 0x1000;
+
 /// Device-tree nodes are not nested deeper than this in a tree that is accepted.
 const MAX_DEPTH: usize = 16;
 
@@ -57,9 +60,9 @@ pub struct TimerInterrupts {
 /// What [`Board::read`] finds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Board {
-    /// The memory, sorted; no range overlaps another or touches it.
+    /// The memory, as whole granules of 4 KiB, sorted; no range overlaps another or touches it.
     pub memory: Vec<PaRange>,
-    /// What is in use already, or is not to be used, in no order.
+    /// The granules that are in use already, or are not to be used, in no order.
     pub reserved: Vec<PaRange>,
     /// The registers of the console, a PL011.
     pub console: Option<Pa>,
@@ -99,19 +102,10 @@ impl Board {
         without(&self.memory, &self.reserved)
     }
 
-    /// The memory that is free: whole granules of 4 KiB of [`Board::memory`], without what is
-    /// reserved and without what the caller names.
+    /// The memory that is free: that of [`Board::accessible_memory`] which is not in use.
     #[must_use]
     pub fn free_memory(&self, in_use: &[PaRange]) -> Vec<PaRange> {
-        const GRANULE: u64 = 0x1000;
         without(&self.accessible_memory(), in_use)
-            .iter()
-            .filter_map(|range| {
-                let base = range.base().align_up(GRANULE)?;
-                PaRange::new(base, range.top().align_down(GRANULE)).ok()
-            })
-            .filter(|range| !range.is_empty())
-            .collect()
     }
 }
 
@@ -138,19 +132,28 @@ fn is_enabled(node: &FdtNode<'_>) -> bool {
     matches!(text(node, "status"), None | Some("okay" | "ok"))
 }
 
-fn range(address: Option<u64>, bytes: Option<u64>) -> Option<PaRange> {
-    PaRange::with_size(Pa::new(address?), bytes?).ok()
+/// All granules of 4 KiB that have a part of these bytes; `None` for none, and at the end of the
+/// address space.
+#[must_use]
+pub fn granules_around(base: Pa, bytes: u64) -> Option<PaRange> {
+    let top = base.checked_add(bytes)?.align_up(GRANULE)?;
+    PaRange::new(base.align_down(GRANULE), top).ok().filter(|range| !range.is_empty())
+}
+
+/// All granules of 4 KiB that are in these bytes.
+fn granules_within(base: Pa, bytes: u64) -> Option<PaRange> {
+    let top = base.checked_add(bytes)?.align_down(GRANULE);
+    PaRange::new(base.align_up(GRANULE)?, top).ok().filter(|range| !range.is_empty())
 }
 
 /// `reg` of a node whose parent is the root, or a node that does not translate.
-fn registers(node: FdtNode<'_>) -> Vec<PaRange> {
+fn registers(node: FdtNode<'_>) -> Vec<(Pa, u64)> {
     let Ok(Some(regions)) = node.reg() else { return Vec::new() };
-    regions.filter_map(|reg| range(reg.address().ok(), reg.size().ok())).collect()
+    regions.filter_map(|reg| Some((Pa::new(reg.address().ok()?), reg.size().ok()?))).collect()
 }
 
 /// Sorts ranges and joins those that touch.
 fn join(mut ranges: Vec<PaRange>) -> Vec<PaRange> {
-    ranges.retain(|range| !range.is_empty());
     ranges.sort_by_key(PaRange::base);
     let mut joined: Vec<PaRange> = Vec::new();
     for range in ranges {
@@ -167,7 +170,7 @@ fn join(mut ranges: Vec<PaRange>) -> Vec<PaRange> {
 /// What of the first ranges is in none of the second.
 fn without(ranges: &[PaRange], excluded: &[PaRange]) -> Vec<PaRange> {
     let mut rest = ranges.to_vec();
-    for excluded in excluded.iter().filter(|excluded| !excluded.is_empty()) {
+    for excluded in excluded {
         rest = rest
             .iter()
             .flat_map(|range| [range.before(excluded.base()), range.after(excluded.top())])
@@ -183,22 +186,21 @@ fn memory(tree: Fdt<'_>) -> Result<Vec<PaRange>, BoardError> {
             .children()
             .filter(|node| text(node, "device_type") == Some("memory") && is_enabled(node))
             .flat_map(registers)
+            .filter_map(|(base, bytes)| granules_within(base, bytes))
             .collect(),
     );
     if ranges.is_empty() { Err(BoardError::Missing("memory")) } else { Ok(ranges) }
 }
 
 fn reserved(tree: Fdt<'_>) -> Vec<PaRange> {
-    let listed = tree
-        .memory_reservations()
-        .filter_map(|entry| range(Some(entry.address()), Some(entry.size())));
+    let listed = tree.memory_reservations().map(|entry| (Pa::new(entry.address()), entry.size()));
     let described = tree
         .find_node("/reserved-memory")
         .into_iter()
         .flat_map(|parent| parent.children())
         .filter(is_enabled)
         .flat_map(registers);
-    listed.chain(described).collect()
+    listed.chain(described).filter_map(|(base, bytes)| granules_around(base, bytes)).collect()
 }
 
 /// Where a node's first range of registers is, as the CPUs see it: the address goes through the
@@ -288,7 +290,8 @@ fn gic(tree: Fdt<'_>) -> Result<GicRegions, BoardError> {
             property.value_as::<u32>().map_err(|_| BoardError::Malformed(WHAT))? as usize
         }
     };
-    let mut regions = registers(node).into_iter();
+    let mut regions =
+        registers(node).into_iter().filter_map(|(base, bytes)| granules_around(base, bytes));
     let distributor = regions.next().ok_or(BoardError::Malformed(WHAT))?;
     let redistributors: Vec<_> = regions.take(count).collect();
     if redistributors.is_empty() {

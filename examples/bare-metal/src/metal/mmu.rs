@@ -12,7 +12,7 @@ use aarch64_paging::MapError;
 use aarch64_paging::descriptor::El23Attributes as Attributes;
 use aarch64_paging::idmap::IdMap;
 use aarch64_paging::paging::{El2, MemoryRegion};
-use bare_metal::board::Board;
+use bare_metal::board::{Board, granules_around};
 use core::ops::Range;
 use realm_sdk::abi::PaRange;
 use spin::Once;
@@ -46,12 +46,11 @@ pub(crate) fn set_up(board: &Board) -> Result<(), MapError> {
     let mut map = |range: Range<usize>, attributes: Attributes| {
         tables.map_range(&MemoryRegion::new(range.start, range.end), attributes | MAPPED)
     };
-    let page = |address: u64| PaRange::with_size_or_empty(realm_sdk::abi::Pa::new(address), 0x1000);
     for range in board.accessible_memory().iter().filter_map(region) {
         map(range, NORMAL | Attributes::XN)?;
     }
     let gic = &board.gic;
-    let console = board.console.map(|console| page(console.raw()));
+    let console = board.console.and_then(|console| granules_around(console, 1));
     let devices = gic.redistributors.iter().chain([&gic.distributor]).chain(&console);
     for range in devices.filter_map(region) {
         map(range, DEVICE)?;

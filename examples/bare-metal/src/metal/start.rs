@@ -15,9 +15,10 @@ mod secondary;
 mod tree;
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU16, Ordering};
 
-use bare_metal::board::Board;
+use bare_metal::board::{Board, granules_around};
 use realm_sdk::abi::{Pa, PaRange};
 use realm_sdk::host::smc::SmcConduit;
 
@@ -75,11 +76,11 @@ fn start(x0: u64, x1: u64, x2: u64, x3: u64) -> ! {
 }
 
 /// What is in use: the image, and the tree.
-fn in_use(tree: &DeviceTree) -> [PaRange; 2] {
-    let range =
-        |base: usize, bytes: usize| PaRange::with_size_or_empty(Pa::new(base as u64), bytes as u64);
+fn in_use(tree: &DeviceTree) -> Vec<PaRange> {
+    let granules = |base: usize, bytes: usize| granules_around(Pa::new(base as u64), bytes as u64);
     let image = boot::image();
-    [range(image.start, image.len()), range(tree.address, tree.bytes.len())]
+    let ranges = [granules(image.start, image.len()), granules(tree.address, tree.bytes.len())];
+    ranges.into_iter().flatten().collect()
 }
 
 fn describe(board: &Board, tree: &DeviceTree) {
