@@ -96,7 +96,8 @@ pub struct AllocatorMemory<'a, A: ?Sized, const SLOTS: usize> {
 
 impl<'a, A: HostAllocator + ?Sized, const SLOTS: usize> AllocatorMemory<'a, A, SLOTS> {
     /// Memory of an allocator, with an empty pool. Whenever the pool is used and has less than half
-    /// of `stock` bytes of host memory, it is filled up to that, as far as it has slots.
+    /// of `stock` bytes of host memory, it is filled up to that, as far as it has slots: with one
+    /// piece where the allocator has it, otherwise with smaller ones.
     pub const fn new(allocator: &'a A, stock: u64) -> Self {
         Self { pool: Pool::new(), stock, allocator }
     }
@@ -127,16 +128,23 @@ impl<'a, A: HostAllocator + ?Sized, const SLOTS: usize> AllocatorMemory<'a, A, S
         if host >= self.stock / 2 && pages == 0 {
             return;
         }
-        let wanted = self.stock.saturating_sub(host).saturating_add(pages);
-        let mut sizes = [wanted, wanted / 2, pages.max(MIN_GRANULE)].into_iter();
-        // At least two bytes are wanted, so none of the sizes is zero.
-        let taken = sizes.find_map(|bytes| {
-            let bytes = bytes.checked_next_multiple_of(MIN_GRANULE)?;
-            self.allocator.allocate(bytes, MIN_GRANULE)
-        });
-        if let Some(Err(refused)) = taken.map(|memory| self.pool.add(memory)) {
-            // It was the allocator's until now. What it refuses itself is lost to both.
-            drop(self.allocator.free(refused));
+        // In one piece, if there is one, otherwise in smaller and smaller ones.
+        let mut wanted = self.stock.saturating_sub(host).saturating_add(pages);
+        let mut size = wanted;
+        while wanted > 0 {
+            let Some(bytes) = size.min(wanted).checked_next_multiple_of(MIN_GRANULE) else {
+                return;
+            };
+            match self.allocator.allocate(bytes, MIN_GRANULE).map(|memory| self.pool.add(memory)) {
+                Some(Ok(())) => wanted = wanted.saturating_sub(bytes),
+                Some(Err(refused)) => {
+                    // It was the allocator's until now. What it refuses itself is lost to both.
+                    drop(self.allocator.free(refused));
+                    return;
+                }
+                None if bytes == MIN_GRANULE => return,
+                None => size = bytes / 2,
+            }
         }
     }
 }

@@ -74,7 +74,7 @@ fn a_pool_is_filled_when_it_has_less_than_half() {
 
 #[test]
 fn a_pool_is_filled_with_what_there_is() {
-    for (free, expected) in [(STOCK + Pool::PAGES, STOCK), (34 * PAGE, 31 * PAGE), (Pool::PAGES, 0)]
+    for (free, expected) in [(STOCK + Pool::PAGES, STOCK), (34 * PAGE, 32 * PAGE), (Pool::PAGES, 0)]
     {
         let model = model(Dialect::TfRmm2026_07);
         let mut all = model.take_memory();
@@ -93,6 +93,30 @@ fn a_pool_is_filled_with_what_there_is() {
     assert_eq!(memory.pool().bytes(), (0, 0));
     assert!(memory.allocate(range(0, BLOCK)).is_none());
     heap.free(one).unwrap();
+}
+
+#[test]
+fn a_pool_is_filled_with_pieces_where_there_is_no_larger_one() {
+    let model = model(Dialect::TfRmm2026_07);
+    let mut all = model.take_memory();
+    let heap = Heap::new(all.take_front(4 * PAGE).unwrap());
+    for _ in 0..20 {
+        drop(all.take_front(PAGE));
+        heap.free(all.take_front(3 * PAGE).unwrap()).unwrap();
+    }
+    let free = heap.bytes();
+    let mut memory = AllocatorMemory::<_, 16>::new(&heap, 24 * PAGE);
+    assert_eq!(memory.pool().bytes(), (24 * PAGE, 0));
+    assert_eq!(heap.bytes(), free - 24 * PAGE - Pool::PAGES);
+    memory.drain_host();
+    assert_eq!(heap.bytes(), free);
+    // As many pieces as there are slots, and no more.
+    let mut memory = AllocatorMemory::<_, 2>::new(&heap, 24 * PAGE);
+    let taken = memory.pool().bytes().0;
+    assert!((2 * PAGE..24 * PAGE).contains(&taken), "{taken:#x}");
+    assert_eq!(heap.bytes(), free - taken - Pool::PAGES);
+    memory.drain_host();
+    assert_eq!(heap.bytes(), free);
 }
 
 #[test]
