@@ -12,7 +12,7 @@ use spin::Mutex;
 pub(crate) const STOCK: u64 = 256 << 10;
 
 /// The memory of one CPU: its own pool, and the allocator of all.
-pub type CpuMemory<'f> = AllocatorMemory<'f, Frames, 16>;
+pub type CpuMemory<'f, A = Frames> = AllocatorMemory<'f, A, 16>;
 
 /// The free memory of the machine, which its CPUs share.
 #[derive(Default)]
@@ -41,6 +41,24 @@ impl HostAllocator for Frames {
 
     fn free(&self, memory: Undelegated) -> Result<(), Undelegated> {
         self.0.lock().get_or_insert_with(GranuleSet::growing).insert(memory)
+    }
+}
+
+/// The same memory, in pieces of a largest size, as on a machine that has run for a while.
+#[derive(Debug)]
+pub(crate) struct Pieces<'f> {
+    pub(crate) frames: &'f Frames,
+    /// In bytes.
+    pub(crate) largest: u64,
+}
+
+impl HostAllocator for Pieces<'_> {
+    fn allocate(&self, bytes: u64, alignment: u64) -> Option<Undelegated> {
+        (bytes <= self.largest).then(|| self.frames.allocate(bytes, alignment))?
+    }
+
+    fn free(&self, memory: Undelegated) -> Result<(), Undelegated> {
+        self.frames.free(memory)
     }
 }
 

@@ -19,16 +19,17 @@
 extern crate alloc;
 
 pub mod archive;
-pub mod bench;
 pub mod board;
 pub mod checks;
+pub mod fixture;
 pub mod frames;
 pub mod linux;
 pub mod machine;
+mod realm;
 pub mod report;
 pub mod transfer_list;
 
-pub use bench::{Options, run};
+pub use fixture::{Options, run};
 pub use frames::Frames;
 pub use machine::Machine;
 pub use report::Summary;

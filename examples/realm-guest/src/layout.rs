@@ -62,10 +62,10 @@ pub mod device {
     pub const RAISE: u64 = 0x00;
     /// Lowers the interrupt when it is written.
     pub const LOWER: u64 = 0x08;
-    /// 64 bytes that any access reads and writes, of any size.
+    /// Words of 8 bytes that any access reads and writes, of any size.
     pub const SCRATCH: u64 = 0x100;
-    /// Bytes of [`SCRATCH`].
-    pub const SCRATCH_BYTES: u64 = 64;
+    /// How many words there are at [`SCRATCH`].
+    pub const SCRATCH_WORDS: usize = 8;
     /// Accesses here take an external abort.
     pub const ABORT: u64 = 0x200;
     /// Bytes of all registers.

@@ -13,7 +13,7 @@
 //! | [`vcpu`] | what a program needs of its CPU |
 //! | [`programs`] | the programs |
 //!
-//! # The life of a program
+//! # The course of a program
 //!
 //! [`programs::start`] runs the program of a virtual CPU. At its end the CPU tells the host whether
 //! everything was as expected ([`host_call::VERDICT`]); then CPU 0 turns the Realm off, and the

@@ -3,14 +3,14 @@
 //! | Program | Arguments | Steps ([`STEP`](crate::host_call::STEP)) |
 //! |---|---|---|
 //! | [`Identify`](Program::Identify) | none | |
-//! | [`Content`](Program::Content) | X1 base, X2 bytes, X3 stride: every `stride` bytes there is [`word_at`](crate::layout::word_at) | |
+//! | [`Content`](Program::Content) | X1 and X3 bases, X2 and X4 bytes, X5 stride: every `stride` bytes there is [`word_at`](crate::layout::word_at) | |
 //! | [`Touch`](Program::Touch) | X1 base, X2 bytes, X3 stride, X4 number of CPUs: CPU `i` of `n` has every `n`-th word | |
 //! | [`Ripas`](Program::Ripas) | X1 base, X2 bytes, in pages | 1: from now on the host rejects changes to RAM; 2: it accepts them again |
 //! | [`Share`](Program::Share) | X1 base, X2 bytes, in pages; X3 rounds | 1: X1 is the alias, X2 its bytes: the host compares and inverts the words; 3: the memory is private again |
 //! | [`Exits`](Program::Exits) | X1 a page of RAM, X2 ticks of a short wait | 1: the answer is 0x5eed |
 //! | [`Timers`](Program::Timers) | X1 ticks, X2 rounds | |
 //! | [`Interrupts`](Program::Interrupts) | X1 rounds, X2 number of CPUs, 1 or 2 | |
-//! | [`Spin`](Program::Spin) | X1 a page of RAM | 1: X1 is its alias: the program ends when the word there is not zero any more |
+//! | [`Spin`](Program::Spin) | X1 pages of RAM, one for each CPU | 1: the program ends when the first word of the alias of its page is not zero any more |
 //! | [`Power`](Program::Power) | X1 rounds, X2 number of CPUs, X3 a page of RAM | |
 //! | [`Token`](Program::Token) | X1 a number, see [`challenge`](token::challenge); X2 pages of RAM, X3 their bytes | |
 //! | [`Calls`](Program::Calls) | X1 number of CPUs | |

@@ -2,17 +2,17 @@
 
 use alloc::format;
 
-use crate::bench::Bench;
+use crate::fixture::Fixture;
 use crate::machine::Machine;
 use crate::report::Outcome;
 
-pub(super) fn check<M: Machine>(bench: &Bench<'_, M>) -> Outcome {
-    let features = bench.session.features();
+pub(super) fn check<M: Machine>(fixture: &Fixture<'_, M>) -> Outcome {
+    let features = fixture.session.features();
     Ok(format!(
         "{}-bit IPAs, {} RECs, {} auxiliary planes; {} CPUs",
         features.max_ipa_width(),
         features.max_recs(),
         features.max_aux_planes(),
-        bench.machine.cpus()
+        fixture.machine.cpus()
     ))
 }

@@ -38,6 +38,7 @@ pub(super) async fn run<V: Vcpu>(realm: &mut Realm<'_, V>) -> Result<(), Failure
     if cpus > 1 {
         send(realm, END, 1).await;
     }
+    realm.wait_for_others(cpus).await;
     Ok(())
 }
 

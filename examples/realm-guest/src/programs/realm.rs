@@ -172,6 +172,20 @@ impl<'v, V: Vcpu> Realm<'v, V> {
         self.call_host(STEP, &[number, a, b]).await
     }
 
+    /// On CPU 0, waits until the others of `cpus` CPUs have turned themselves off.
+    pub async fn wait_for_others(&mut self, cpus: u64) {
+        /// What PSCI_AFFINITY_INFO returns for a CPU that is off.
+        const OFF: u64 = 1;
+        if self.entry.index != 0 {
+            return;
+        }
+        for cpu in 1..cpus {
+            while self.cpu.affinity_info(cpu).await != OFF {
+                self.cpu.relax().await;
+            }
+        }
+    }
+
     /// Changes the RIPAS of a range, in as many calls as it takes: how many those were.
     ///
     /// # Errors

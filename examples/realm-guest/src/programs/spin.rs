@@ -9,6 +9,7 @@ use crate::vcpu::Vcpu;
 
 pub(super) async fn run<V: Vcpu>(realm: &mut Realm<'_, V>) -> Result<(), Failure> {
     let [page, ..] = realm.entry().arguments;
+    let page = page + 0x1000 * realm.index();
     let range = IpaRange::with_size_or_empty(Ipa::new(page), 0x1000);
     realm.set_ripas(130, range, Ripas::Empty).await?;
     let word = alias(range.base());

@@ -23,5 +23,7 @@ pub(super) async fn run<V: Vcpu>(realm: &mut Realm<'_, V>) -> Result<(), Failure
         let found = realm.load(31, Ipa::new(at), 8).await?;
         realm.expect(32, word_at(at), found)?;
     }
-    realm.tell(values::COUNT, [me, count]).await
+    realm.tell(values::COUNT, [me, count]).await?;
+    realm.wait_for_others(cpus).await;
+    Ok(())
 }

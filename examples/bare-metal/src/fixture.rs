@@ -27,12 +27,12 @@ impl Default for Options {
 }
 
 /// What the session of the checks is made of.
-pub type BenchHost<'b, M> =
+pub type FixtureHost<'b, M> =
     Host<&'b Counting<&'b <M as Machine>::Conduit>, &'b <M as Machine>::Access, &'b CountingLedger>;
 
 /// What a check uses.
 #[expect(missing_debug_implementations, reason = "machines have none")]
-pub struct Bench<'b, M: Machine> {
+pub struct Fixture<'b, M: Machine> {
     /// The machine.
     pub machine: &'b M,
     /// What the run does.
@@ -42,13 +42,31 @@ pub struct Bench<'b, M: Machine> {
     /// The ledger.
     pub ledger: &'b CountingLedger,
     /// The session.
-    pub session: &'b Session<BenchHost<'b, M>>,
+    pub session: &'b Session<FixtureHost<'b, M>>,
 }
 
-impl<'b, M: Machine> Bench<'b, M> {
+impl<'b, M: Machine> Fixture<'b, M> {
     /// The memory of the calling CPU; to be drained.
     pub fn cpu_memory(&self) -> CpuMemory<'b> {
         CpuMemory::new(self.machine.memory(), STOCK)
+    }
+}
+
+impl<M: Machine> Fixture<'_, M> {
+    /// Ticks in a part of a second.
+    pub(crate) fn ticks_of(&self, parts: u32) -> u64 {
+        u64::from(self.machine.frequency().get().checked_div(parts).unwrap_or(1).max(1))
+    }
+
+    /// A time for printing.
+    pub(crate) fn milliseconds(&self, ticks: u64) -> Milliseconds {
+        Milliseconds { ticks, frequency: self.machine.frequency().get() }
+    }
+
+    /// Calls to the RMM so far, without those that it was too busy for.
+    pub(crate) fn calls(&self) -> u64 {
+        let total = self.conduit.total();
+        total.issued.saturating_sub(total.retried())
     }
 }
 
@@ -82,11 +100,16 @@ pub fn run<M: Machine>(machine: &M, options: &Options) -> Summary {
     };
     memory.drain_host();
     count(&mut summary, machine, &conduit, "session", began, Ok(format!("{}", session.dialect())));
-    let bench =
-        Bench { machine, options: *options, conduit: &conduit, ledger: &ledger, session: &session };
+    let fixture = Fixture {
+        machine,
+        options: *options,
+        conduit: &conduit,
+        ledger: &ledger,
+        session: &session,
+    };
     for (name, check) in checks::all::<M>() {
         let began = (machine.ticks(), conduit.total().issued);
-        let outcome = check(&bench);
+        let outcome = check(&fixture);
         let outcome = outcome.and_then(|detail| balanced(&ledger, frames, free).map(|()| detail));
         count(&mut summary, machine, &conduit, name, began, outcome);
     }

@@ -1,0 +1,98 @@
+//! The number of calls, beside what is predicted and what is allowed.
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use realm_guest::Program;
+use realm_guest::layout::RAM;
+use realm_sdk::abi::{Command, Ipa};
+use realm_sdk::builder::DismantleProgress;
+use realm_sdk::builder::plan::{Cost, Limits};
+use realm_sdk::sro::{HostAllocator, HostMemory};
+
+use super::expect;
+use crate::fixture::Fixture;
+use crate::machine::Machine;
+use crate::realm::{self, Plan};
+use crate::report::{Outcome, Stop};
+
+const MIB: u64 = 1 << 20;
+
+/// How much this RMM does in one call: of what the planner knows, what it shows.
+fn limits<M: Machine>(fixture: &Fixture<'_, M>) -> Result<Limits, Stop> {
+    let frames = fixture.machine.memory();
+    let two = frames.allocate(0x2000, 0x1000).ok_or_else(|| Stop::failed("no memory"))?;
+    let count = || fixture.conduit.counts(Command::GranuleRangeDelegate, fixture.session.dialect());
+    let before = count().issued;
+    let delegated = fixture.session.delegate(two)?;
+    let calls = count().issued - before;
+    let host = fixture.session.undelegate(delegated)?;
+    let _ = frames.free(host);
+    Ok(if calls > 1 { Limits::ONE_BY_ONE } else { Limits::RANGES })
+}
+
+/// Maps 64 MiB into a Realm, and takes it apart.
+pub(super) fn check<M: Machine>(fixture: &Fixture<'_, M>) -> Outcome {
+    let limits = limits(fixture)?;
+    let mut memory = fixture.cpu_memory();
+    let result = measure(fixture, limits, &mut memory);
+    memory.drain(fixture.session);
+    result
+}
+
+fn measure<M: Machine>(
+    fixture: &Fixture<'_, M>,
+    limits: Limits,
+    memory: &mut crate::frames::CpuMemory<'_>,
+) -> Outcome {
+    const BYTES: u64 = 64 * MIB;
+    let (machine, frames) = (fixture.machine, fixture.machine.memory());
+    let plan = Plan::new(Program::Touch, &[]);
+    let built = realm::build(fixture, &plan, memory)?;
+    let (realm, recs) = built.activate(memory)?;
+    memory.pool().undelegate(fixture.session);
+    let Some(block) = frames.allocate(BYTES, 2 * MIB) else {
+        realm::tear_down(realm, recs, memory)?;
+        return Err(Stop::failed("no 64 MiB are free"));
+    };
+    let bytes = realm.memory_bytes();
+    let predicted = realm.map_cost(memory, Ipa::new(RAM), &[block.range()], limits);
+    let (before, began) = (fixture.calls(), machine.ticks());
+    let mapped = realm.map(memory, Ipa::new(RAM), block);
+    let (mapping, map_ticks) = (fixture.calls() - before, machine.ticks() - began);
+    if let Err(failed) = mapped {
+        let _ = frames.free(failed.kept);
+        realm::tear_down(realm, recs, memory)?;
+        return Err(failed.error.into());
+    }
+    let mapped_bytes = realm.memory_bytes() - bytes;
+    // Without its RECs, as they are not part of what is predicted.
+    let (objects, pages): (Vec<_>, Vec<_>) =
+        recs.into_iter().map(realm_sdk::rec::Rec::into_parts).unzip();
+    pages.into_iter().for_each(|page| drop(frames.free(page)));
+    let mut realm = realm.terminate()?;
+    for object in objects {
+        if let Err(failed) = realm.destroy_rec(memory, object) {
+            return Err(failed.error.into());
+        }
+    }
+    memory.pool().undelegate(fixture.session);
+    let cost: Cost = realm.dismantle_cost(limits);
+    let tables_back = limits.delegation(cost.destroy * 0x1000);
+    let (before, began) = (fixture.calls(), machine.ticks());
+    while realm.dismantle(memory, u32::MAX)? == DismantleProgress::More {}
+    memory.pool().undelegate(fixture.session);
+    let (dismantling, ticks) = (fixture.calls() - before, machine.ticks() - began);
+    let ended = realm.tear_down(memory, []);
+    if let Some(error) = ended.error {
+        return Err(error.into());
+    }
+    expect("SMCs to map 64 MiB", predicted.calls(), mapping)?;
+    expect("bytes mapped", BYTES, mapped_bytes)?;
+    expect("SMCs to take it apart", cost.calls() + tables_back, dismantling)?;
+    Ok(format!(
+        "map 64 MiB: {mapping} SMCs, {}; take it apart: {dismantling} SMCs, {}; both as predicted",
+        fixture.milliseconds(map_ticks),
+        fixture.milliseconds(ticks)
+    ))
+}
