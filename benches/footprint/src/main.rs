@@ -6,6 +6,9 @@
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 mod bare_metal;
+#[cfg(feature = "virtual-cpus")]
+#[path = "../../shared/cpu.rs"]
+mod cpu;
 mod entry;
 
 #[cfg(feature = "memory")]
@@ -16,6 +19,9 @@ mod session;
 mod virtual_cpus;
 #[cfg(feature = "virtual-gic")]
 mod virtual_gic;
+
+#[cfg(feature = "virtual-cpus")]
+use realm_sdk::vgic;
 
 #[cfg(not(target_os = "none"))]
 fn main() {

@@ -11,7 +11,7 @@ use realm_sdk::rec::{EnterError, Flow, Handler, Rec, RecSet, Timers};
 use realm_sdk::vgic::{Gic, GicConfig, GicConfigError, GicStorage, SpiIntid};
 
 use crate::bare_metal::Session;
-use crate::virtual_cpus::SavedRegisters;
+use crate::cpu::Cpu;
 
 /// 8 RECs, 64 SPIs.
 type Storage = GicStorage<8, 64>;
@@ -23,7 +23,7 @@ struct Vcpu<'v> {
     index: usize,
     gic: RealmGic<'v>,
     bus: &'v Bus<'v>,
-    cpu: &'v mut SavedRegisters,
+    cpu: &'v mut Cpu,
 }
 
 impl Handler for Vcpu<'_> {
@@ -106,7 +106,7 @@ fn footprint_run_vcpu(
     session: &Session,
     gic: RealmGic<'_>,
     bus: &Bus<'_>,
-    cpu: &mut SavedRegisters,
+    cpu: &mut Cpu,
 ) -> Result<Outcome, EnterError> {
     let index = runner.index();
     runner.run(session, &mut Vcpu { index, gic, bus, cpu })

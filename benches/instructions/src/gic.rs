@@ -14,7 +14,7 @@ use test_support::CraftedHost;
 use vgic_realm::{Affinity, Gic, GicConfig, GicStorage, SpiIntid};
 
 use crate::cpu::Cpu;
-use crate::{DEVICE, OneCpu, VTR, allocations, counted, is_stopped};
+use crate::{DEVICE, Measured, OneCpu, VTR, count_in_set};
 
 const DISTRIBUTOR: Ipa = Ipa::new(0x80_0800_0000);
 const REDISTRIBUTORS: Ipa = Ipa::new(0x80_080a_0000);
@@ -49,10 +49,9 @@ struct Vcpu<'v> {
     left: u32,
 }
 
-impl Vcpu<'_> {
-    fn go_on(&mut self, answer: Answer) -> Flow {
-        self.left -= 1;
-        if self.left == 0 { Flow::Stop(answer) } else { Flow::Enter(answer) }
+impl Measured for Vcpu<'_> {
+    fn left(&mut self) -> &mut u32 {
+        &mut self.left
     }
 }
 
@@ -104,17 +103,7 @@ pub(crate) fn round_trips(rmm: &Rmm<CraftedHost<'_>>, rec: Rec, rounds: u32, pen
     realm.set_spi(SpiIntid::new(40).unwrap(), pending);
 
     let mut vcpu = Vcpu { cpu: Cpu::new(VTR), gic: realm, bus: &bus, left: 2 };
-    let mut runner = set.claim(0).unwrap();
-    let handler: &mut dyn Handler = &mut vcpu;
-    // What is done once only.
-    assert!(is_stopped(&runner.run(rmm, handler).unwrap()));
-    vcpu.left = rounds;
-    let before = allocations::count();
-    counted(rounds, &mut |_| {
-        let handler: &mut dyn Handler = &mut vcpu;
-        assert!(is_stopped(&runner.run(rmm, handler).unwrap()));
-    });
-    assert_eq!(allocations::count(), before, "the heap is not used");
+    count_in_set(rmm, &mut set.claim(0).unwrap(), &mut vcpu, rounds);
     assert_eq!(set.statistics(0).unwrap().all_exits(), u64::from(rounds) + 2);
     assert_eq!(vcpu.cpu.in_use(), if pending { 2 } else { 0 }, "list registers");
 }

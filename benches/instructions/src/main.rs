@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a program that is measured")]
 
 mod allocations;
+#[path = "../../shared/cpu.rs"]
 mod cpu;
 mod gic;
 
@@ -10,7 +11,7 @@ use std::env::args;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rec_runtime::exit::{MmioLoad, MmioStore, PsciNotice};
-use rec_runtime::set::{Outcome, PhysicalCpus, RecSlot};
+use rec_runtime::set::{Outcome, PhysicalCpus, RecSlot, Runner};
 use rec_runtime::{Answer, Flow, Handler, Kick, Rec, RecSet, RunEnd, Timers};
 use rmi_abi::psci::PsciFunction;
 use rmi_abi::rtt::Geometry;
@@ -18,6 +19,7 @@ use rmi_abi::run::{ExitReason, RecExit};
 use rmi_abi::{Dialect, Ipa};
 use rmi_host::{Rmm, Undelegated};
 use test_support::{Crafted, CraftedHost};
+use vgic_realm as vgic;
 use vgic_realm::{InterfaceState, Saved, Vtr};
 
 use crate::cpu::Cpu;
@@ -49,10 +51,24 @@ impl Board {
         let (cpu, interrupts) = (Cpu::new(VTR), InterfaceState::new(VTR));
         Self { cpu, interrupts, lines: [false; 3], last: 0, left: 1 }
     }
+}
 
+/// A handler that leaves the loop after a number of exits.
+trait Measured: Handler {
+    /// The number of exits that are left.
+    fn left(&mut self) -> &mut u32;
+
+    /// What follows an exit.
     fn go_on(&mut self, answer: Answer) -> Flow {
-        self.left -= 1;
-        if self.left == 0 { Flow::Stop(answer) } else { Flow::Enter(answer) }
+        let left = self.left();
+        *left -= 1;
+        if *left == 0 { Flow::Stop(answer) } else { Flow::Enter(answer) }
+    }
+}
+
+impl Measured for Board {
+    fn left(&mut self) -> &mut u32 {
+        &mut self.left
     }
 }
 
@@ -186,23 +202,28 @@ fn round_trips_in_set(rmm: &Rmm<CraftedHost<'_>>, rec: Rec, rounds: u32) {
     let mut set = RecSet::new(&mut slots, &OneCpu);
     set.set_clock(&clock);
     set.add(rec, true).unwrap();
-    let mut runner = set.claim(0).unwrap();
-    let handler: &mut dyn Handler = &mut board;
-    // What is done once only.
-    assert!(is_stopped(&runner.run(rmm, handler).unwrap()));
-    board.left = rounds;
-    let before = allocations::count();
-    counted(rounds, &mut |_| {
-        let handler: &mut dyn Handler = &mut board;
-        assert!(is_stopped(&runner.run(rmm, handler).unwrap()));
-    });
-    assert_eq!(allocations::count(), before, "the heap is not used");
+    count_in_set(rmm, &mut set.claim(0).unwrap(), &mut board, rounds);
     assert_eq!(set.statistics(0).unwrap().all_exits(), u64::from(rounds) + 1);
 }
 
-/// Whether the board ended the loop.
-const fn is_stopped(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Stopped | Outcome::Waiting(_))
+/// Runs a REC of a set until the handler leaves the loop, which is not counted, then so many
+/// rounds. The run loop does not know the handler's type.
+fn count_in_set(
+    rmm: &Rmm<CraftedHost<'_>>,
+    runner: &mut Runner<'_>,
+    handler: &mut impl Measured,
+    rounds: u32,
+) {
+    let mut run = |handler: &mut dyn Handler| {
+        let outcome = runner.run(rmm, handler).unwrap();
+        assert!(matches!(outcome, Outcome::Stopped | Outcome::Waiting(_)));
+    };
+    // What is done once only.
+    run(handler);
+    *handler.left() = rounds;
+    let before = allocations::count();
+    counted(rounds, &mut |_| run(handler));
+    assert_eq!(allocations::count(), before, "the heap is not used");
 }
 
 /// Delegates and undelegates a granule, and counts one of the two.

@@ -1,8 +1,7 @@
 //! The virtual CPU interface of a CPU, in memory.
 
-use vgic_realm::{VirtualInterface, Vtr};
+use crate::vgic::{VirtualInterface, Vtr};
 
-#[derive(Debug)]
 pub(crate) struct Cpu {
     vtr: Vtr,
     list: [u64; 16],
@@ -10,11 +9,13 @@ pub(crate) struct Cpu {
     ap1r: [u64; 4],
     hcr: u64,
     vmcr: u64,
+    misr: u64,
 }
 
+#[allow(dead_code, reason = "for the benches that have one")]
 impl Cpu {
     pub(crate) const fn new(vtr: Vtr) -> Self {
-        Self { vtr, list: [0; 16], ap0r: [0; 4], ap1r: [0; 4], hcr: 0, vmcr: 0 }
+        Self { vtr, list: [0; 16], ap0r: [0; 4], ap1r: [0; 4], hcr: 0, vmcr: 0, misr: 0 }
     }
 
     /// How many list registers are not free.
@@ -68,6 +69,6 @@ impl VirtualInterface for Cpu {
         write(&mut self.ap1r, n, value);
     }
     fn misr(&self) -> u64 {
-        0
+        self.misr
     }
 }
