@@ -98,11 +98,13 @@
 //!
 //! [`Handler::before_entry`] and [`Handler::after_exit`] (or [`Handler::entry_cancelled`]) are the
 //! places to switch what the host has to switch: both are called on the CPU that enters, with
-//! nothing between them but the entry. A host that uses Advanced SIMD or SVE itself, or debugs
-//! itself with hardware breakpoints, does nothing there: the RMM gives it its registers back. Where
-//! its own registers hold nothing to be kept, it may tell the firmware in its conduit. `vgic_realm`
-//! documents what has to be set up at the host's own GIC (`HardwareInterface`): the maintenance
-//! interrupt and the PPIs of the timers, and how a physical interrupt that ended a run is taken.
+//! nothing between them but the entry (and, in RMI 1.0, [`Handler::gic_entry`] and
+//! [`Handler::gic_exit`], which copy the interrupts to and from the run page). A host that uses
+//! Advanced SIMD or SVE itself, or debugs itself with hardware breakpoints, does nothing there: the
+//! RMM gives it its registers back. Where its own registers hold nothing to be kept, it may tell
+//! the firmware in its conduit. `vgic_realm` documents what has to be set up at the host's own GIC
+//! (`HardwareInterface`): the maintenance interrupt and the PPIs of the timers, and how a physical
+//! interrupt that ended a run is taken.
 //!
 //! So in 2.0 the virtual CPU interface is the only state that a host must switch itself, and a host
 //! that does not lets one Realm mask, or block permanently, the interrupts of the next one on that

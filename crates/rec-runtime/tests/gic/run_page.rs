@@ -231,6 +231,45 @@ fn with_program(
 type Session<'m> = crate::fixture::Rmm<'m, crate::fixture::CallingThread<'m>>;
 
 #[test]
+fn an_interface_is_where_the_rmm_has_it() {
+    let model = test_support::model(INNER);
+    for dialect in Dialect::ALL {
+        for count in [1, 4] {
+            let machine = Crafted::new(dialect);
+            machine.has_list_registers(count);
+            machine.with_rec(|rmm, _, _, _| {
+                let mut interface = RecInterface::new(rmm, model.cpu(0));
+                let is_in_page = dialect == Dialect::V1_0;
+                assert_eq!(interface.run_page().is_some(), is_in_page, "{dialect}");
+                let expected = if is_in_page { count.into() } else { 16 };
+                assert_eq!(interface.vtr().list_registers(), expected, "{dialect}");
+            });
+        }
+    }
+}
+
+#[test]
+fn an_interface_of_a_cpu_is_that_of_the_cpu() {
+    const PENDING: u64 = 1 << 62 | 1 << 60 | 0x80 << 48 | 40;
+    let model = test_support::model(INNER);
+    let cpu = model.cpu(0);
+    let mut interface = RecInterface::Cpu(cpu);
+    assert_eq!(interface.vtr(), cpu.vtr());
+    interface.set_list_register(1, PENDING);
+    interface.set_ap0r(0, 4);
+    interface.set_ap1r(0, 8);
+    interface.set_vmcr(0xf000_0002);
+    // UIE: at most one list register is in use.
+    interface.set_hcr(0b11);
+    assert_eq!((cpu.list_register(0), cpu.list_register(1)), (0, PENDING));
+    assert_eq!((cpu.ap0r(0), cpu.ap1r(0), cpu.hcr(), cpu.misr()), (4, 8, 0b11, 0b10));
+    assert_eq!(cpu.vmcr() & 0xff00_0002, 0xf000_0002);
+    assert_eq!((interface.list_register(0), interface.list_register(1)), (0, PENDING));
+    assert_eq!((interface.ap0r(0), interface.ap1r(0)), (4, 8));
+    assert_eq!((interface.hcr(), interface.misr(), interface.vmcr()), (0b11, 0b10, cpu.vmcr()));
+}
+
+#[test]
 fn the_same_interrupts_are_delivered() {
     for lists in [1, 4] {
         let seen = Seen::default();

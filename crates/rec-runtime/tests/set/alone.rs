@@ -195,6 +195,7 @@ fn only_a_runner_enters_a_rec_of_a_set() {
             assert_eq!(rec.force_plane_0(true), Err(EnterError::Running));
             assert_eq!(rec.set_gic(GicEntry::EMPTY), Err(EnterError::Running));
             assert_eq!(rec.gic(), Err(EnterError::Running));
+            assert!(format!("{rec:?}").contains("is_in_set: true"));
         };
         refused();
         let mut runner = runner;
