@@ -8,8 +8,8 @@ pub type Registers = [u64; 18];
 
 /// The only way to reach the RMM, and what it needs to know of memory.
 ///
-/// A conduit is an instance, so that one to a model, or one that counts, can keep state. Its methods
-/// take `&self`, because every CPU of a Realm makes calls.
+/// A conduit is an instance, so that one to a model, or one that counts, can keep state. Its
+/// methods take `&self`, because every CPU of a Realm makes calls.
 ///
 /// # Safety
 ///
@@ -24,13 +24,13 @@ pub unsafe trait Conduit {
     ///
     /// # Safety
     ///
-    /// A call may have the RMM write to memory of the Realm, take memory away from it, or start code
-    /// on a CPU or in a plane. The caller holds no reference into memory that the call takes away,
-    /// has lent what the call writes to, and answers for what the started code does.
+    /// A call may have the RMM write to memory of the Realm, take memory away from it, or start
+    /// code on a CPU or in a plane. The caller holds no reference into memory that the call takes
+    /// away, has lent what the call writes to, and answers for what the started code does.
     unsafe fn call(&self, registers: Registers) -> Registers;
 
-    /// The IPA at which an object of this program is; the page that contains it is private memory of
-    /// the Realm. `None` when it is not, or is not mapped.
+    /// The IPA at which an object of this program is; the page that contains it is private memory
+    /// of the Realm. `None` when it is not, or is not mapped.
     ///
     /// `address` is valid for reads and writes of the object, which does not cross a boundary of
     /// 4 KiB. It may be a variable on the stack.

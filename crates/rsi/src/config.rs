@@ -56,8 +56,8 @@ impl RealmConfig {
     }
 }
 
-/// The IPA space of a Realm: the lower half is protected, and each address in it has an alias in the
-/// upper half, which is shared with the host.
+/// The IPA space of a Realm: the lower half is protected, and each address in it has an alias in
+/// the upper half, which is shared with the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IpaSpace(Geometry);
 

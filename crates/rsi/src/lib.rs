@@ -46,17 +46,17 @@
 //!
 //! # Addresses and buffers
 //!
-//! The RMM knows memory by intermediate physical addresses (IPAs). A [`Conduit`] tells the IPA of an
-//! object of the program, so that what is lent for a call is an ordinary reference: a [`Granule`], a
-//! page for the configuration, a block for a host call. Their types have the alignment that the RMM
-//! asks for. Ranges of memory whose state changes are named by IPA, and functions that take memory
-//! away are `unsafe`.
+//! The RMM knows memory by intermediate physical addresses (IPAs). A [`Conduit`] tells the IPA of
+//! an object of the program, so that what is lent for a call is an ordinary reference: a
+//! [`Granule`], a page for the configuration, a block for a host call. Their types have the
+//! alignment that the RMM asks for. Ranges of memory whose state changes are named by IPA, and
+//! functions that take memory away are `unsafe`.
 //!
 //! # What fails
 //!
-//! [`Error`] has the command and the return code. Changes of memory can be partial; [`RipasStopped`]
-//! and [`PermissionStopped`] say how far they came, and [`TokenStopped`] how much of a token there
-//! is. Nothing panics, whatever the RMM answers, and every loop has a bound.
+//! [`Error`] has the command and the return code. Changes of memory can be partial;
+//! [`RipasStopped`] and [`PermissionStopped`] say how far they came, and [`TokenStopped`] how much
+//! of a token there is. Nothing panics, whatever the RMM answers, and every loop has a bound.
 //!
 //! # Versions
 //!

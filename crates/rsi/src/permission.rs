@@ -109,9 +109,9 @@ impl<C: Conduit> Rsi<C> {
 
     /// Gives a protected range an index by as many calls as it takes.
     ///
-    /// With a tree for each plane, TF-RMM (July 2026) continues in the next tree where the last call
-    /// began, not at the base of the range: there a range that takes several calls, because the host
-    /// does part of it, is complete for the first plane only.
+    /// With a tree for each plane, TF-RMM (July 2026) continues in the next tree where the last
+    /// call began, not at the base of the range: there a range that takes several calls, because
+    /// the host does part of it, is complete for the first plane only.
     ///
     /// # Errors
     ///

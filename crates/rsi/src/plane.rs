@@ -61,8 +61,8 @@ impl<C: Conduit> Rsi<C> {
         Ok(page.plane_exit())
     }
 
-    /// Reads a system register of a plane, 1 or more, that does not run. Bits 127:64 are zero unless
-    /// the register has them and `register` asks for 128 bits.
+    /// Reads a system register of a plane, 1 or more, that does not run. Bits 127:64 are zero
+    /// unless the register has them and `register` asks for 128 bits.
     ///
     /// # Errors
     ///

@@ -191,7 +191,8 @@ impl<C: Conduit> Rsi<C> {
     ///
     /// # Errors
     ///
-    /// As [`Rsi::change_ripas`]; [`Error::Argument`] with the base of a range that is not protected.
+    /// As [`Rsi::change_ripas`]; [`Error::Argument`] with the base of a range that is not
+    /// protected.
     ///
     /// # Safety
     ///

@@ -24,7 +24,8 @@ pub struct SmcConduit {
 }
 
 impl SmcConduit {
-    /// The conduit of a program whose virtual addresses are its IPAs, or that runs with the MMU off.
+    /// The conduit of a program whose virtual addresses are its IPAs, or that runs with the MMU
+    /// off.
     ///
     /// # Safety
     ///

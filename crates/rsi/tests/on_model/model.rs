@@ -177,8 +177,8 @@ impl<P: rmi_host::Platform> rec_runtime::Handler for Host<'_, P> {
     }
 }
 
-/// Runs programs on the two CPUs of a Realm, one after the other as they are on; the plane's program
-/// is that of CPU 0. Returns how the last one that ran ended.
+/// Runs programs on the two CPUs of a Realm, one after the other as they are on; the plane's
+/// program is that of CPU 0. Returns how the last one that ran ended.
 pub fn run(
     setup: Setup,
     cpu_0: impl FnOnce(CpuConduit<'_>) + Send + 'static,

@@ -97,7 +97,8 @@ proptest! {
 
     #[test]
     fn no_host_is_too_strange(size in 0u64..0x2000, answers in prop::collection::vec(value(), 6)) {
-        // The fake does not write to the block; a host that returns what it was asked does the same.
+        // The fake does not write to the block; a host that returns what it was asked does the
+        // same.
         let rsi = crate::fake::rsi(&[&[0]]);
         let mut block = HostCallBlock::zeroed();
         let mut rhi = Rhi::new(&rsi, &mut block);
