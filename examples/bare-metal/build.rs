@@ -10,14 +10,16 @@ struct Platform {
     image: u64,
     /// Where the device tree is if firmware does not tell.
     device_tree: u64,
+    /// Where an archive of files may have been loaded.
+    files: u64,
 }
 
 const PLATFORMS: [Platform; 2] = [
     // QEMU's machine `virt`: what TF-A loads as BL33, and the start of RAM, where QEMU puts the
     // tree for firmware.
-    Platform { name: "virt", image: 0x6000_0000, device_tree: 0x4000_0000 },
+    Platform { name: "virt", image: 0x6000_0000, device_tree: 0x4000_0000, files: 0x8000_0000 },
     // Arm FVP Base: TF-A's BL33, and where its `HW_CONFIG` is for the Normal world.
-    Platform { name: "fvp", image: 0x8800_0000, device_tree: 0x8200_0000 },
+    Platform { name: "fvp", image: 0x8800_0000, device_tree: 0x8200_0000, files: 0xa000_0000 },
 ];
 
 /// The variable that names the payload of Realms.
@@ -41,10 +43,11 @@ fn main() -> io::Result<()> {
         }
     };
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
-    for Platform { name, image, device_tree } in PLATFORMS {
+    for Platform { name, image, device_tree, files } in PLATFORMS {
         let constants = format!(
             "pub(crate) const IMAGE: usize = {image:#x};\n\
              pub(crate) const DEVICE_TREE: usize = {device_tree:#x};\n\
+             pub(crate) const FILES: usize = {files:#x};\n\
              pub(crate) const PAYLOAD: Option<&[u8]> = {payload};\n"
         );
         fs::write(out.join(name).with_extension("rs"), constants)?;

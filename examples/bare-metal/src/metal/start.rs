@@ -5,6 +5,7 @@ mod boot;
 mod console;
 mod cpu;
 mod exceptions;
+mod files;
 mod gic;
 mod heap;
 mod machine;
@@ -19,6 +20,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU16, Ordering};
 
 use bare_metal::board::{Board, granules_around};
+use bare_metal::linux;
 use realm_sdk::abi::{Pa, PaRange};
 use realm_sdk::host::smc::SmcConduit;
 
@@ -59,19 +61,30 @@ fn start(x0: u64, x1: u64, x2: u64, x3: u64) -> ! {
         secondary::start_all(board);
     }
     cpu::report_errors();
-    describe(board, &tree);
+    let mut in_use = in_use(&tree);
+    // SAFETY: `mmu` maps it, and nothing else uses memory yet; the archive counts as in use from
+    // here on.
+    let archive = unsafe { files::find(board) }.map(|(archive, range)| {
+        in_use.push(range);
+        archive
+    });
+    describe(board, &tree, &in_use);
     let machine = Metal {
         // SAFETY: this program runs at EL2 of the machine, in the Non-secure state; maps and tokens
         // are of the machine's memory.
         conduit: unsafe { SmcConduit::new() },
         // SAFETY: `mmu` maps it, and the tables are in use on all CPUs.
         access: unsafe { Ram::of(board) },
-        // SAFETY: what the program uses is in the image; the tree's bytes have been copied, but may
-        // be of use to someone who looks at memory later.
-        memory: unsafe { memory::free(board, &in_use(&tree)) },
+        // SAFETY: what the program uses is in the image and in the archive; the tree's bytes have
+        // been copied, but may be of use to someone who looks at memory later.
+        memory: unsafe { memory::free(board, &in_use) },
         payload: platform::PAYLOAD,
     };
-    bare_metal::run(&machine, &bare_metal::Options::default());
+    match archive.as_ref().map(linux::Files::find) {
+        Some(Ok(Some((files, options)))) => linux::run(&machine, &files, &options),
+        Some(Err(error)) => power::stop(format_args!("archive: {error}")),
+        None | Some(Ok(None)) => bare_metal::run(&machine, &bare_metal::Options::default()),
+    };
     power::off()
 }
 
@@ -83,7 +96,7 @@ fn in_use(tree: &DeviceTree) -> Vec<PaRange> {
     ranges.into_iter().flatten().collect()
 }
 
-fn describe(board: &Board, tree: &DeviceTree) {
+fn describe(board: &Board, tree: &DeviceTree, in_use: &[PaRange]) {
     print(format_args!(
         "bare-metal: image at {:#x}, device tree at {:#x}\n",
         boot::image().start,
@@ -96,7 +109,7 @@ fn describe(board: &Board, tree: &DeviceTree) {
     });
     let working = working.into_inner();
     print(format_args!("{working} of {} CPUs\n", board.cpus.len()));
-    for range in board.free_memory(&in_use(tree)) {
+    for range in board.free_memory(in_use) {
         print(format_args!("free memory: {range}\n"));
     }
 }
