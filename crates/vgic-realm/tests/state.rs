@@ -113,6 +113,9 @@ fn how_much_there_is_comes_from_the_type_register() {
     assert_eq!((all.list_registers(), all.active_priority_registers()), (16, 4));
     assert_eq!(Vtr::from_raw(0).list_registers(), 1);
     assert_eq!(all.raw(), u64::MAX);
+    // RMI 1.0: PRIbits and PREbits are 4, TDS is 1; the number of list registers has four bits.
+    assert_eq!(Vtr::of_run_page(0x3).raw(), 0x9008_0003);
+    assert_eq!(Vtr::of_run_page(0xff).raw(), 0x9008_000f);
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub(crate) struct Interrupt {
     active_priority: u8,
 }
 
-const ENABLED: u16 = 1 << 0;
+const ENABLED: u16 = 1;
 const GROUP1: u16 = 1 << 1;
 /// Level-sensitive, not edge-triggered.
 const LEVEL: u16 = 1 << 2;

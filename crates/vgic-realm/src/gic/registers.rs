@@ -247,5 +247,5 @@ impl<L: RawMutex> Gic<'_, L> {
 
 /// The INTID of bit 0 of a word; `None` if there is no such word.
 fn first_intid(word: usize) -> Option<u32> {
-    u32::try_from(word).ok().filter(|word| *word < u32::BITS).map(|word| word * u32::BITS)
+    u32::try_from(word).ok()?.checked_mul(u32::BITS)
 }

@@ -194,6 +194,35 @@ fn the_rec_that_masks_least_is_kicked_and_others_as_far_as_they_take_it() {
 }
 
 #[test]
+fn a_rec_that_masks_the_most_urgent_of_them_is_not_kicked() {
+    for (mask, kicked) in [(0x80, None), (0x88, Some(1))] {
+        let storage = Storage::new();
+        let gic = gic(&storage);
+        let _ = gic.set_route(spi(40), Route::Any);
+        sleep(&gic, 1, mask, 0b11);
+        run(&gic, 0, 0xff, 0b11);
+        assert!(!gic.has_pending(0));
+        assert_eq!(list(gic.set_spi(spi(40), true)), [0]);
+        assert_eq!(list(gic.leave(0)), Vec::from_iter(kicked), "{mask:#x}");
+    }
+}
+
+#[test]
+fn group_enables_wake_a_rec_only_for_what_it_is_signalled() {
+    let storage = Storage::new();
+    let gic = gic(&storage);
+    let _ = gic.set_ppi(0, PpiIntid::PMU, true);
+    // It is forwarded, and the REC masks it.
+    sleep(&gic, 0, 0x80, 0b11);
+    assert_eq!(list(gic.set_group_enables(false, true)), []);
+    // It is signalled, but not forwarded.
+    let _ = gic.set_group_enables(true, false);
+    sleep(&gic, 0, 0xff, 0b11);
+    assert_eq!(list(gic.set_group_enables(false, false)), []);
+    assert_eq!(list(gic.set_group_enables(false, true)), [0]);
+}
+
+#[test]
 fn a_rec_that_falls_asleep_hands_on_what_is_pending_and_one_that_wakes_does_not() {
     let storage = Storage::new();
     let gic = gic(&storage);

@@ -113,48 +113,6 @@ fn what_does_not_fit_is_asked_for_by_maintenance_interrupts() {
     assert_eq!((lists, hcr), (vec![register(41, 0x20)], 1 | TDIR | all), "its line is up");
 }
 
-/// An interrupt that is active and pending again becomes pending in its list register when it ends:
-/// it must not be taken before more urgent ones that have no list register.
-#[test]
-fn one_that_is_pending_again_does_not_overtake_those_outside() {
-    let storage = Storage::new();
-    let gic = gic(&storage);
-    let mut cpu = Cpu::new(vtr(2));
-    for (sgi, priority) in [(3, 0x40), (1, 0x10), (2, 0x20)] {
-        let _ = gic.set_priority(Bank::Private(0), sgi, priority);
-    }
-    let send = |sgi: u32| {
-        let _ = gic.set_bits(Bank::Private(0), 0, Field::Pending, 1 << sgi, true);
-    };
-    send(3);
-    run(&gic, 0, &mut cpu, OPEN, |cpu| assert_eq!(cpu.acknowledge(), Some((3, 0x40))));
-    send(3);
-    let register = |n: u64, priority: u64| GROUP1 | priority << 48 | n;
-    // All that is pending has a list register, and so may the second SGI 3.
-    send(1);
-    let again = PENDING | ACTIVE | register(3, 0x40);
-    let (lists, hcr) = loaded(&gic, 0, &mut cpu);
-    assert_eq!((lists, hcr), (vec![PENDING | register(1, 0x10), again], 1 | TDIR));
-    // SGI 2 has none, and is taken before the second SGI 3: the end of the first one is an exit.
-    send(2);
-    let active = ACTIVE | EOI | register(3, 0x40);
-    let (lists, hcr) = loaded(&gic, 0, &mut cpu);
-    let controls = 1 | TDIR | NPIE | GRP0_DIE | GRP1_DIE;
-    assert_eq!((lists, hcr), (vec![PENDING | register(1, 0x10), active], controls));
-    // The guest ends SGI 3 before it takes another.
-    run(&gic, 0, &mut cpu, OPEN, |cpu| {
-        cpu.end(3);
-        assert_eq!(cpu.misr(), 1);
-    });
-    for (sgi, priority) in [(1, 0x10), (2, 0x20), (3, 0x40)] {
-        run(&gic, 0, &mut cpu, OPEN, |cpu| {
-            assert_eq!(cpu.acknowledge(), Some((sgi, priority)));
-            cpu.end(sgi);
-        });
-    }
-    assert_eq!(loaded(&gic, 0, &mut cpu), (vec![0, 0], 1 | TDIR));
-}
-
 #[test]
 fn groups_that_the_rec_disables_are_last() {
     let storage = Storage::new();
@@ -506,6 +464,7 @@ fn what_does_not_exist_is_ignored() {
         }
     }
     assert_eq!(gic.bits(Bank::Shared, 0, Field::Enabled), 0);
+    assert_eq!(gic.bits(Bank::Private(0), 1, Field::Enabled), 0);
     assert_eq!(gic.priority(Bank::Shared, 31), 0);
     assert_eq!(gic.priority(Bank::Private(0), 32), 0);
     assert_eq!(gic.route(spi(96)), None);

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod active;
 mod any_route;
 mod cpu;
 mod delivery;
