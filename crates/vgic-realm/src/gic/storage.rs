@@ -169,8 +169,6 @@ pub(super) struct RecSlot<L> {
     /// `ICH_VMCR_EL2` as the REC left it. Its priority mask (bits 31:24) is the running priority,
     /// if that is more urgent.
     vmcr: AtomicU32,
-    /// It was entered, and has not been turned off since.
-    is_on: AtomicBool,
     /// `GICR_WAKER.ProcessorSleep`.
     is_asleep: AtomicBool,
     pub(super) private: Mutex<L, Private>,
@@ -182,7 +180,6 @@ impl<L: RawMutex> RecSlot<L> {
             affinity: AtomicU32::new(0),
             phase: AtomicU8::new(IDLE),
             vmcr: AtomicU32::new(0),
-            is_on: AtomicBool::new(false),
             is_asleep: AtomicBool::new(false),
             private: Mutex::const_new(L::INIT, Private::new(Vtr::from_raw(0))),
         }
@@ -192,7 +189,6 @@ impl<L: RawMutex> RecSlot<L> {
         self.affinity.store(affinity.packed(), SeqCst);
         self.phase.store(IDLE, SeqCst);
         self.vmcr.store(0, SeqCst);
-        self.is_on.store(false, SeqCst);
         self.is_asleep.store(false, SeqCst);
         *self.private.lock() = Private::new(vtr);
     }
@@ -210,7 +206,6 @@ impl<L: RawMutex> RecSlot<L> {
     }
 
     pub(super) fn set_loaded(&self) {
-        self.is_on.store(true, SeqCst);
         self.phase.store(LOADED, SeqCst);
     }
 
@@ -226,10 +221,6 @@ impl<L: RawMutex> RecSlot<L> {
     /// Back again.
     pub(super) fn stop_waiting(&self) {
         let _ = self.phase.compare_exchange(WAITING, IDLE, SeqCst, SeqCst);
-    }
-
-    pub(super) fn turn_off(&self) {
-        self.is_on.store(false, SeqCst);
     }
 
     pub(super) fn is_awake(&self) -> bool {
@@ -276,9 +267,9 @@ impl<L: RawMutex> RecSlot<L> {
         self.phase() != Phase::Idle && self.accepts(is_group1)
     }
 
-    /// Whether an SPI for any REC may go to this one.
+    /// Whether an SPI for any REC may go to this one. One that is off enables no group.
     pub(super) fn accepts(&self, is_group1: bool) -> bool {
-        self.is_on.load(SeqCst) && self.is_awake() && self.enables(is_group1)
+        self.is_awake() && self.enables(is_group1)
     }
 }
 

@@ -248,7 +248,6 @@ impl<L: RawMutex> Gic<'_, L> {
     pub fn turn_off(&self, rec: usize) -> Kicks {
         let mut kicks = Kicks::NONE;
         let Some(slot) = self.recs.get(rec) else { return kicks };
-        slot.turn_off();
         slot.private.lock().interface.reset();
         slot.set_vmcr(0, None);
         self.kick_for_any_route(&mut kicks);

@@ -534,14 +534,10 @@ fn a_gic_that_cannot_be_made_is_refused_by_name() {
     assert_eq!(spis, GicConfigError::TooManySpis { spis: 33, limit: 32 });
     assert_eq!(spis.to_string(), "33 SPIs: the storage is for at most 32");
     let gic = Gic::new(&STORAGE, &config).unwrap();
-    let _ = gic.set_spi(spi(63), true);
     let used = error(config);
     assert_eq!(used, GicConfigError::InUse);
     assert_eq!(used.to_string(), "another GIC uses the storage");
     drop(gic);
-    // It starts from the reset state again.
-    let gic = Gic::new(&STORAGE, &config).unwrap();
-    assert_eq!(gic.bits(Bank::Shared, 1, Field::Pending), 0);
     let large = GicStorage::<1, 1000>::new();
     let one = GicConfig { affinities: &two[..1], spis: 989, vtr: vtr(4) };
     let error = Gic::new(&large, &one).unwrap_err();
@@ -549,6 +545,47 @@ fn a_gic_that_cannot_be_made_is_refused_by_name() {
 }
 
 #[cfg(feature = "alloc")]
+#[test]
+fn a_gic_in_used_storage_is_as_in_a_new_one() {
+    let storage = GicStorage::<2, 32>::new();
+    let two = [7, 9].map(Affinity::from_mpidr);
+    let config = GicConfig { affinities: &two, spis: 32, vtr: vtr(4) };
+    let gic = Gic::new(&storage, &config).unwrap();
+    let mut cpu = Cpu::new(vtr(4));
+    run(&gic, 0, &mut cpu, OPEN, |_| ());
+    assert!(!gic.has_pending(0));
+    let _ = gic.set_group_enables(true, true);
+    let _ = gic.set_asleep(1, true);
+    for (bank, word) in [(Bank::Private(0), 0), (Bank::Shared, 1)] {
+        for field in [Field::Enabled, Field::Pending, Field::Active] {
+            let _ = gic.set_bits(bank, word, field, 1 << 20, true);
+        }
+    }
+    assert_eq!(format!("{gic:?}"), "Gic { recs: 2, live_spis: 1, .. }");
+    drop(gic);
+    let other = [0, 1].map(Affinity::from_mpidr);
+    let gic = Gic::new(&storage, &GicConfig { affinities: &other, ..config }).unwrap();
+    assert_eq!(format!("{gic:?}"), "Gic { recs: 2, live_spis: 0, .. }");
+    assert_eq!((gic.group_enables(), gic.is_asleep(1)), ((false, false), false));
+    assert_eq!([0, 1].map(|rec| gic.affinity(rec)), other.map(Some));
+    for (bank, word) in [(Bank::Private(0), 0), (Bank::Shared, 1)] {
+        for field in [Field::Enabled, Field::Pending, Field::Active] {
+            assert_eq!(gic.bits(bank, word, field), 0);
+        }
+    }
+    // No REC waits, and none enables a group.
+    let _ = gic.set_group_enables(true, true);
+    let _ = gic.set_route(spi(40), Route::Any);
+    let _ = gic.set_bits(Bank::Shared, 1, Field::Enabled, 1 << 8, true);
+    assert_eq!(list(gic.set_spi(spi(40), true)), []);
+    let _ = gic.set_bits(Bank::Private(0), 0, Field::Enabled, 1 << 23, true);
+    assert_eq!(list(gic.set_ppi(0, PpiIntid::PMU, true)), []);
+    assert!(!gic.has_pending(0));
+    let (lists, hcr) = loaded(&gic, 0, &mut Cpu::new(vtr(4)));
+    assert_eq!((lists[0] as u32, lists[1]), (23, 0));
+    assert_eq!(hcr, 1 | TDIR | GRP0_EIE | GRP1_EIE, "the SPI has no list register");
+}
+
 #[test]
 fn a_gic_on_the_heap_has_up_to_512_recs_and_all_spis() {
     let storage: vgic_realm::OwnedGicStorage = vgic_realm::OwnedGicStorage::new(600);
