@@ -8,6 +8,7 @@ use realm_sdk::host::{CountingLedger, Host, SessionOptions};
 use realm_sdk::sro::{HostMemory, Session, open};
 
 use crate::checks;
+use crate::diagnosis::explain;
 use crate::frames::{CpuMemory, Frames, STOCK};
 use crate::machine::Machine;
 use crate::report::{Milliseconds, Outcome, Stop, Summary};
@@ -92,7 +93,7 @@ pub fn run<M: Machine>(machine: &M, options: &Options) -> Summary {
                 &conduit,
                 "session",
                 began,
-                Err(Stop::failed(failed.error)),
+                Err(Stop::failed(explain(&failed.error))),
             );
             machine.print(format_args!("{summary}"));
             return summary;

@@ -13,6 +13,7 @@
 //! | [`linux`] | an unmodified Linux in a Realm |
 //! | [`archive`] | files in memory |
 //! | [`board`], [`transfer_list`] | what firmware tells of the machine |
+//! | [`diagnosis`] | firmware that cannot run Realms |
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -21,6 +22,7 @@ extern crate alloc;
 pub mod archive;
 pub mod board;
 pub mod checks;
+pub mod diagnosis;
 pub mod fixture;
 pub mod frames;
 pub mod linux;
