@@ -1,6 +1,8 @@
 //! The project's chores.
 
+mod aarch64;
 mod budgets;
+mod debian;
 mod features;
 mod instructions;
 mod lines;
@@ -29,6 +31,9 @@ type Failure = Box<dyn Error>;
 const USAGE: &str = "\
 usage: cargo xtask <chore>
 
+  aarch64 [--install]
+                     tests of rmi-abi on aarch64, under QEMU; --install: installs QEMU where it is
+                     missing
   budgets [--paths]  text, stack and panics of the images in benches/footprint; fails above a
                      ceiling; --paths: the deepest path of each exported function
   features           each published package without features, with each one alone, with all
@@ -85,7 +90,9 @@ fn run() -> Result<(), Failure> {
         match argument {
             Long("paths") if chore == "budgets" => in_detail = true,
             Long("check") if chore == "pictures" => in_detail = true,
-            Long("install") if chore == "interface" => in_detail = true,
+            Long("install") if matches!(chore.as_str(), "aarch64" | "interface") => {
+                in_detail = true;
+            }
             Long("install") if chore == "qemu-model" => qemu_model.install = true,
             Long("qemu") if chore == "qemu-model" => {
                 qemu_model.qemu = Some(arguments.value()?.string()?);
@@ -105,6 +112,7 @@ fn run() -> Result<(), Failure> {
         }
     }
     match chore.as_str() {
+        "aarch64" => aarch64::run(root, in_detail),
         "budgets" => budgets::run(root, in_detail),
         "features" => features::run(root),
         "instructions" => instructions::run(root),

@@ -14,9 +14,9 @@ use std::time::Duration;
 use counts::Counts;
 use machine::Machine;
 
-use crate::Failure;
 use crate::output::say;
 use crate::packages::cargo;
+use crate::{Failure, debian};
 
 const TARGET: &str = "aarch64-unknown-none";
 /// The firmware, from the package of the same name.
@@ -61,7 +61,7 @@ pub(crate) struct Options {
 /// or takes too long.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<(), Failure> {
     let qemu = options.qemu.as_deref().unwrap_or(machine::QEMU);
-    machine::find(qemu, options.install)?;
+    debian::find(qemu, machine::PACKAGE, options.install)?;
     for package in [FIRMWARE, "bare-metal"] {
         // One after the other: together they would get each other's features.
         cargo(root, &["build", "--quiet", "--release", "--package", package, "--target", TARGET])?;

@@ -13,40 +13,13 @@ use crate::output::say;
 
 /// QEMU, as distributions install it, and the package of Debian that it is in.
 pub(super) const QEMU: &str = "qemu-system-aarch64";
-const PACKAGE: &str = "qemu-system-arm";
+pub(super) const PACKAGE: &str = "qemu-system-arm";
 /// The machine: CPUs have EL2 and EL3.
 const MACHINE: &str = "virt,secure=on,virtualization=on,gic-version=3";
 /// A program that prints more lines than this is stopped.
 const MOST_LINES: u64 = 1 << 20;
 /// Longest line, in bytes.
 const LONGEST_LINE: u64 = 1 << 16;
-
-/// Looks for QEMU, and installs it if it is missing and that is allowed.
-pub(super) fn find(qemu: &str, install: bool) -> Result<(), Failure> {
-    if is_there(qemu) {
-        return Ok(());
-    }
-    if install {
-        say!("{qemu} is missing: apt-get install {PACKAGE}");
-        let status = Command::new("apt-get")
-            .args(["install", "--yes", "--quiet", "--no-install-recommends", PACKAGE])
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .stdout(Stdio::null())
-            .status();
-        match status {
-            Ok(status) if status.success() && is_there(qemu) => return Ok(()),
-            Ok(_) => {}
-            Err(error) => say!("apt-get: {error}"),
-        }
-        return Err(format!("{qemu} is missing, and {PACKAGE} cannot be installed").into());
-    }
-    Err(format!("{qemu} is missing: apt-get install {PACKAGE}, or --install").into())
-}
-
-fn is_there(qemu: &str) -> bool {
-    let output = Command::new(qemu).arg("--version").output();
-    output.is_ok_and(|output| output.status.success())
-}
 
 /// A machine with the model in its flash, and a host in its memory.
 pub(super) struct Machine<'m> {
@@ -189,13 +162,5 @@ mod tests {
         let endless = "while :; do echo more; done";
         assert_eq!(failure(endless, Duration::from_secs(1)), "not over after 1 seconds");
         assert!(began.elapsed() < LONG);
-    }
-
-    #[test]
-    fn what_is_missing_is_named() {
-        let missing = "a-qemu-that-does-not-exist";
-        let failure = find(missing, false).unwrap_err().to_string();
-        assert!(failure.starts_with(missing) && failure.contains(PACKAGE), "{failure}");
-        assert!(find("true", false).is_ok());
     }
 }

@@ -85,8 +85,8 @@ pub(super) mod devices {
     /// Bytes of the registers of a redistributor without virtual LPIs.
     pub(in crate::metal) const REDISTRIBUTOR: usize = 0x2_0000;
 
-    // SAFETY: these are the addresses of the devices of QEMU's machine `virt`. What of them accesses
-    // memory (LPI tables, DMA of `fw_cfg`) is not turned on.
+    // SAFETY: these are the addresses of the devices of QEMU's machine `virt`. What of them
+    // accesses memory (LPI tables, DMA of `fw_cfg`) is not turned on.
     pub(in crate::metal) const DISTRIBUTOR: Device = unsafe { Device::new(GICD, 0x1_0000) };
     // SAFETY: as above; frames that belong to no CPU do not exist, and are not accessed.
     pub(in crate::metal) const REDISTRIBUTORS: Device =
