@@ -149,6 +149,9 @@ impl<'r, L: RawMutex> RealmGic<'r, L> {
     }
 
     /// Sets the level of an SPI's line, for instance in a device's callback: [`Gic::set_spi`].
+    ///
+    /// The calls for a line are made in the order of its changes. So a device that several threads
+    /// change makes them while it holds its own lock.
     pub fn set_spi(self, spi: SpiIntid, is_up: bool) {
         self.notify(self.gic.set_spi(spi, is_up));
     }
