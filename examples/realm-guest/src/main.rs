@@ -7,8 +7,8 @@
 //! cargo build --release --package realm-guest --target aarch64-unknown-none
 //! ```
 //!
-//! It has the programs of the library, and calls the RMM by way of the crate `rsi`. A CPU that takes
-//! an exception that no program expects, or panics, tells the host so by a verdict
+//! It has the programs of the library, and calls the RMM by way of the crate `rsi`. A CPU that
+//! takes an exception that no program expects, or panics, tells the host so by a verdict
 //! ([`EXCEPTION`], [`PANIC`]) and turns the Realm off.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 

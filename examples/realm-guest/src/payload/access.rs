@@ -79,7 +79,7 @@ pub(super) fn load(ipa: Ipa, bytes: u8) -> Result<u64, Aborted> {
         4 => load_4,
         _ => load_8,
     };
-    // SAFETY: a load changes nothing of the program; where nothing is, it aborts, which is a result.
+    // SAFETY: a load changes nothing of the program; where nothing is, it aborts: a result.
     match unsafe { load(ipa.raw()) } {
         Done { value, aborted: 0 } => Ok(value),
         _ => Err(Aborted),

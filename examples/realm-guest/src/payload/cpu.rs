@@ -152,9 +152,10 @@ impl Vcpu for Cpu<'_> {
         destroyed: bool,
     ) -> Result<(Ipa, bool), ReturnCode> {
         registers::barrier();
-        let Ok(range) = IpaRange::new(base, top) else {
-            let refused = self.call(Command::IpaStateSet, [base.raw(), top.raw(), 1]);
-            return refused.map(|_| (base, true));
+        let range = IpaRange::new(base, top);
+        let (Ok(range), Ripas::Empty | Ripas::Ram) = (range, ripas) else {
+            let arguments = [base.raw(), top.raw(), u8::from(ripas).into()];
+            return self.call(Command::IpaStateSet, arguments).map(|_| (base, true));
         };
         let flags = if destroyed { RipasChangeFlags::DESTROYED } else { RipasChangeFlags::empty() };
         // SAFETY: programs change RAM that is theirs by the layout, in which no object is.
