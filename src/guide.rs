@@ -3,7 +3,8 @@
 //! The programs use the model RMM (`rmm-model`) where hardware has the SMC instruction and memory.
 //! `examples/vmm` in the repository combines them: four virtual CPUs on threads, an
 //! allocator, an interrupt controller, devices, unplugging, a pause, a reset and a shutdown.
-//! `examples/multi_vcpu` has eight virtual CPUs that do all of that at once, at random.
+//! `examples/multi_vcpu` has eight virtual CPUs that do all of that at once, at random, and
+//! `examples/bare-metal` is a host at EL2 of a real machine.
 
 pub mod start {
     #![doc = include_str!("guide/start.md")]
@@ -47,4 +48,8 @@ pub mod report {
 
 pub mod port {
     #![doc = include_str!("guide/port.md")]
+}
+
+pub mod hardware {
+    #![doc = include_str!("guide/hardware.md")]
 }

@@ -1,10 +1,10 @@
 //! An unmodified Linux in a Realm.
 //!
 //! The Realm has virtual CPUs on one physical CPU or on several, a GICv3, the architectural timers,
-//! PSCI, and a PL011 as its console. Kernel and initial RAM file system are files that are in memory
-//! ([`Archive`]); the device tree is made here. All other RAM gets memory where the guest touches
-//! it. What the guest makes EMPTY is shared with the host from then on, as Linux does with its
-//! bounce buffers, and is private again when it makes it RAM and touches it.
+//! PSCI, and a PL011 as its console. Kernel and initial RAM file system are files that are in
+//! memory ([`Archive`]); the device tree is made here. All other RAM gets memory where the guest
+//! touches it. What the guest makes EMPTY is shared with the host from then on, as Linux does with
+//! its bounce buffers, and is private again when it makes it RAM and touches it.
 //!
 //! | Module | Contents |
 //! |---|---|

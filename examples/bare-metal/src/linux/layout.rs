@@ -89,7 +89,8 @@ impl core::error::Error for LayoutError {
 }
 
 impl Layout {
-    /// Places a kernel, and `initramfs_bytes` bytes of an initial RAM file system, in `ram` bytes of RAM.
+    /// Places a kernel, and `initramfs_bytes` bytes of an initial RAM file system, in `ram` bytes
+    /// of RAM.
     ///
     /// # Errors
     ///

@@ -281,9 +281,10 @@ where
             }
             let [inside, outside] = [statistics.time_inside, statistics.time_outside]
                 .map(|ticks| Milliseconds { ticks, frequency });
+            let exits = statistics.all_exits();
             self.machine.print(format_args!(
-                "linux {number} cpu {index}: {} exits{kinds}; {inside} in the RMM, {outside} outside",
-                statistics.all_exits()
+                "linux {number} cpu {index}: {exits} exits{kinds}; \
+                 {inside} in the RMM, {outside} outside"
             ));
         }
     }
