@@ -114,3 +114,31 @@ fn the_most_urgent_active_interrupt_is_ended_first() {
         }
     }
 }
+
+/// An active interrupt keeps the priority with which it became active: that of the write for one
+/// that a register made active, also if the same write is made again.
+#[test]
+fn what_a_register_activates_in_a_list_register_has_the_priority_of_that_time() {
+    let storage = Storage::new();
+    let gic = gic(&storage);
+    let mut cpu = Cpu::new(vtr(4));
+    let spi = SpiIntid::new(40).unwrap();
+    let _ = gic.set_priority(Bank::Shared, 40, 0x60);
+    let _ = gic.set_spi(spi, true);
+    let activate = |priority| {
+        let _ = gic.set_priority(Bank::Shared, 40, priority);
+        let _ = gic.set_bits(Bank::Shared, 1, Field::Active, 1 << 8, true);
+    };
+    let active = ACTIVE | GROUP1 | EOI | 0x60 << 48 | 40;
+    run(&gic, &mut cpu, |_| activate(0x60));
+    assert_eq!(loaded(&gic, &mut cpu).0, [active, 0, 0, 0]);
+    run(&gic, &mut cpu, |_| activate(0x20));
+    assert_eq!(loaded(&gic, &mut cpu).0, [active, 0, 0, 0]);
+    activate(0x20);
+    assert_eq!(loaded(&gic, &mut cpu).0, [active, 0, 0, 0]);
+    // One that is neither pending nor in a list register.
+    let _ = gic.set_bits(Bank::Shared, 1, Field::Active, 1 << 8, false);
+    activate(0x20);
+    let _ = gic.set_priority(Bank::Shared, 40, 0x60);
+    assert_eq!(loaded(&gic, &mut cpu).0, [ACTIVE | GROUP1 | EOI | 0x20 << 48 | 40, 0, 0, 0]);
+}

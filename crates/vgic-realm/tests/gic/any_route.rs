@@ -208,6 +208,25 @@ fn a_rec_that_masks_the_most_urgent_of_them_is_not_kicked() {
 }
 
 #[test]
+fn one_that_a_rec_had_and_masks_goes_to_another_too() {
+    // Where SPI 40 goes, its priority, and who is kicked after REC 0 had it.
+    let own = Route::Specific(Affinity::from_mpidr(0));
+    for (route, priority, kicked) in
+        [(Route::Any, 0x80, Some(1)), (Route::Any, 0x78, None), (own, 0x80, None)]
+    {
+        let storage = Storage::new();
+        let gic = gic(&storage);
+        let _ = gic.set_route(spi(40), route);
+        let _ = gic.set_priority(Bank::Shared, 40, priority);
+        sleep(&gic, 1, 0xff, 0b11);
+        run(&gic, 0, 0x80, 0b11);
+        let _ = gic.set_spi(spi(40), true);
+        assert_eq!(loaded(&gic, 0).0, PENDING | u64::from(priority) << 48 | 40);
+        assert_eq!(run(&gic, 0, 0x80, 0b11), Vec::from_iter(kicked), "{route:?} {priority:#x}");
+    }
+}
+
+#[test]
 fn group_enables_wake_a_rec_only_for_what_it_is_signalled() {
     let storage = Storage::new();
     let gic = gic(&storage);
