@@ -1,5 +1,7 @@
 //! Calls to the host, and the Realm Host Interface.
 
+use std::sync::mpsc;
+
 use rmi_abi::dialect::InterfaceVersion;
 use rmi_abi::rhi::{DaStatus, RhiFunction, SessionMode, SessionState, SessionStatus};
 use rmi_abi::rsi::HostCallBlock;
@@ -57,8 +59,12 @@ fn functions_of_the_host() {
         &[0, 0x1000],
         &[3],
     ];
-    with(answering(&answers), |rsi| {
+    let mut setup = answering(&answers);
+    let (tell, asked) = mpsc::channel();
+    setup.asked = Some(tell);
+    with(setup, |rsi| {
         let mut block = HostCallBlock::zeroed();
+        block.gprs = [0x99; 31];
         let mut rhi = Rhi::new(rsi, &mut block);
         let version = InterfaceVersion::new(1, 0);
         assert_eq!(rhi.version(RhiFunction::SessionVersion), Ok(version));
@@ -81,6 +87,50 @@ fn functions_of_the_host() {
         assert_eq!(rhi.device_object_size(1, 2), Ok(0x300));
         assert_eq!(rhi.read_device_object(1, 2, BUFFER), Ok(0x1000));
         assert_eq!(rhi.features(RhiFunction::DaFeatures), Ok(3));
+    });
+    let buffer = [0x80_4000_0000, 0x1000, 0x20];
+    let arguments: [(u64, &[u64]); 13] = [
+        (0xc500_0040, &[]),
+        (0xc500_0041, &[]),
+        (0xc500_0042, &[0, 2]),
+        (0xc500_0043, &[5]),
+        (0xc500_0044, &[5, buffer[0], buffer[1], buffer[2]]),
+        (0xc500_0045, &[5, 0, 0, 0]),
+        (0xc500_0045, &[5, buffer[0], buffer[1], buffer[2]]),
+        (0xc500_0048, &[]),
+        (0xc500_0049, &buffer[..2]),
+        (0xc500_0050, &[]),
+        (0xc500_004c, &[1, 2]),
+        (0xc500_004d, &[1, 2, buffer[0], buffer[1], buffer[2]]),
+        (0xc500_004b, &[]),
+    ];
+    let expected = arguments.map(|(function, arguments)| {
+        let mut registers = [0; 31];
+        registers[0] = function;
+        registers[1..=arguments.len()].copy_from_slice(arguments);
+        (0, registers)
+    });
+    assert_eq!(asked.iter().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn texts_of_errors() {
+    with(answering(&[&[u64::MAX], &[2], &[0x800], &[u64::MAX]]), |rsi| {
+        let mut block = HostCallBlock::zeroed();
+        let mut rhi = Rhi::new(rsi, &mut block);
+        let text = |error: RhiError| {
+            assert!(std::error::Error::source(&error).is_none());
+            error.to_string()
+        };
+        let missing = rhi.version(RhiFunction::FalVersion).unwrap_err();
+        assert_eq!(text(missing), "RHI_FAL_VERSION: the host does not have it");
+        let refused = rhi.close_session(5).unwrap_err();
+        assert_eq!(text(refused), "RHI_SESSION_CLOSE: status 2");
+        let expected = "RHI_HOSTCONF_GET_IPA_CHANGE_ALIGNMENT: \
+            the host answered with the impossible value 0x800";
+        assert_eq!(text(rhi.ipa_change_alignment().unwrap_err()), expected);
+        let missing = rhi.call(RhiFunction::Unknown(0xc500_0077), &[]).unwrap_err();
+        assert_eq!(text(missing), "RHI function 0xc5000077: the host does not have it");
     });
 }
 

@@ -25,6 +25,8 @@ pub struct Setup {
     pub replies: Vec<Reply>,
     /// Answers to host calls; without one, the host answers with the complement of each register.
     pub host_calls: Vec<[u64; 31]>,
+    /// Is told the immediate and the registers of each host call.
+    pub asked: Option<std::sync::mpsc::Sender<(u16, [u64; 31])>>,
 }
 
 impl Setup {
@@ -36,6 +38,7 @@ impl Setup {
             tree_per_plane: false,
             replies: Vec::new(),
             host_calls: Vec::new(),
+            asked: None,
         }
     }
 }
@@ -103,6 +106,7 @@ struct Host<'h, P: rmi_host::Platform> {
     other: &'h rec_runtime::Rec,
     replies: std::collections::VecDeque<Reply>,
     host_calls: std::collections::VecDeque<[u64; 31]>,
+    asked: Option<std::sync::mpsc::Sender<(u16, [u64; 31])>>,
     end: Option<rec_runtime::exit::PsciNotice>,
 }
 
@@ -150,6 +154,9 @@ impl<P: rmi_host::Platform> rec_runtime::Handler for Host<'_, P> {
     }
 
     fn host_call(&mut self, call: rec_runtime::exit::HostCall) -> rec_runtime::Flow {
+        if let Some(asked) = &self.asked {
+            asked.send((call.imm(), *call.gprs())).expect("the test listens");
+        }
         let complement = call.gprs().map(|register| !register);
         let answer = self.host_calls.pop_front().unwrap_or(complement);
         rec_runtime::Flow::Enter(call.complete(answer))
@@ -249,6 +256,7 @@ pub fn run(
             other,
             replies: setup.replies.clone().into(),
             host_calls: setup.host_calls.clone().into(),
+            asked: setup.asked.clone(),
             end: None,
         };
         let ran = rec.run(&rmm, Answer::resume(), &mut host, &Kick::new()).expect("it runs");

@@ -6,6 +6,7 @@
 
 mod any;
 mod bad;
+mod buffers;
 mod fake;
 mod registers;
 mod statuses;

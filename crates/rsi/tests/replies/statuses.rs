@@ -122,6 +122,16 @@ fn a_buffer_has_to_be_private_memory() {
 }
 
 #[test]
+fn a_reference_to_a_conduit_is_one() {
+    let fake = Fake::default();
+    fake.offset.set(Some(0));
+    fake.then(&[&[0, 0x1_0001, 0x1_0001], &[0]]);
+    let rsi = Rsi::open(&fake).unwrap();
+    assert_eq!(rsi.host_call(&mut HostCallBlock::zeroed()), Ok(()));
+    assert_eq!(fake.count(), 2);
+}
+
+#[test]
 fn opening() {
     let open = |answers: &[&[u64]]| {
         let fake = Fake::default();
