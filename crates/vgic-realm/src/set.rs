@@ -160,13 +160,6 @@ impl ListRegisters {
         }
     }
 
-    /// Reads the first `count` list registers, which are as they were loaded, back from a CPU.
-    pub(crate) fn take_back_loaded(&mut self, count: usize, read: impl Fn(usize) -> u64) {
-        for (n, register) in self.usable_mut().iter_mut().enumerate().take(count) {
-            *register = register.left_as(read(n));
-        }
-    }
-
     /// A correct interface never contains two for the same interrupt either; the first is kept.
     fn keep_the_first_of_each(&mut self) {
         let mut registers = self.usable_mut();
@@ -232,20 +225,6 @@ mod tests {
             let left: std::vec::Vec<_> = set.iter().map(ListRegister::raw).collect();
             assert_eq!((left[0], &left[1..]), (1 << 62 | 40, &[0; 15][..count - 1]));
         }
-    }
-
-    #[test]
-    fn as_many_as_were_loaded_are_taken_back() {
-        let mut set = ListRegisters::new(3);
-        for (n, number) in (40..43).enumerate() {
-            set.put(n, ListRegister::pending(intid(number), 0x80));
-        }
-        let loaded: std::vec::Vec<_> = set.iter().collect();
-        set.take_back_loaded(2, |n| loaded[n].raw() & !(1 << 62) | (n as u64) << 63);
-        let active = ListRegister::new(intid(41), State::Active, 0x80, true);
-        assert!(set.iter().eq([ListRegister::FREE, active, loaded[2]]));
-        set.take_back_loaded(16, |_| 0);
-        assert_eq!(set, ListRegisters::new(3));
     }
 
     proptest! {

@@ -191,20 +191,8 @@ impl InterfaceState {
         self.save_others(interface)
     }
 
-    /// The same, if only the first `count` list registers were not free when they were loaded: the
-    /// others are not read, as they still are. One that contains another interrupt now is as it was
-    /// loaded.
-    pub(crate) fn save_first(
-        &mut self,
-        count: usize,
-        interface: &mut impl VirtualInterface,
-    ) -> Saved {
-        self.list_registers.take_back_loaded(count, |n| interface.list_register(n));
-        self.save_others(interface)
-    }
-
-    /// Reads all but the list registers back, and turns the interface off.
-    fn save_others(&mut self, interface: &mut impl VirtualInterface) -> Saved {
+    /// The same without the list registers, which keep their contents while the interface is off.
+    pub(crate) fn save_others(&mut self, interface: &mut impl VirtualInterface) -> Saved {
         let vtr = interface.vtr();
         let hcr = interface.hcr();
         self.misr = interface.misr();

@@ -150,8 +150,7 @@ impl<L: RawMutex> Gic<'_, L> {
         let mut private = slot.private.lock();
         let private = &mut *private;
         let count = core::mem::take(&mut private.loaded);
-        let loaded = *private.interface.list_registers();
-        report.saved = private.interface.save_first(count, interface);
+        report.saved = private.interface.save_others(interface);
         let [b0, b1, b2, b3, ..] = private.interface.vmcr().to_le_bytes();
         let vmcr = u32::from_le_bytes([b0, b1, b2, b3]);
         let takes_less = slot.set_vmcr(vmcr, private.interface.running_priority());
@@ -160,7 +159,8 @@ impl<L: RawMutex> Gic<'_, L> {
             self.end_outside(rec, private, spis.as_deref_mut(), &mut report);
         }
         for n in 0..count {
-            let (loaded, left) = (loaded.at(n), private.interface.list_registers().at(n));
+            let loaded = private.interface.list_registers().at(n);
+            let left = loaded.left_as(interface.list_register(n));
             let spi = self.fold(private, spis.as_deref_mut(), loaded, left, &mut report.ended);
             if let (Some(intid), Some(spis)) = (spi, spis.as_deref()) {
                 self.kick_after_fold(rec, intid, spis, &mut report.kicks);
