@@ -244,19 +244,24 @@ impl Rec {
         rmm: &Rmm<P>,
         answer: Answer,
     ) -> Result<Event, Failed<Option<Answer>, EnterError>> {
-        match self.check_alone().and_then(|()| self.enter_with(rmm, &answer, &mut AsSet)) {
-            Ok(event) => Ok(event),
+        let mut exit = Exit::Irq;
+        let entered =
+            self.check_alone().and_then(|()| self.enter_into(rmm, &answer, &mut AsSet, &mut exit));
+        match entered {
+            Ok(InterruptLines { timers, pmu_overflow }) => Ok(Event { exit, timers, pmu_overflow }),
             Err(error) => Err(Failed::new(error.is_clean().then_some(answer), error)),
         }
     }
 
-    /// As [`Rec::enter`], in a set too. Unless the error is clean, the answer is used up.
-    pub(crate) fn enter_with<P: Platform>(
+    /// As [`Rec::enter`], in a set too; the exit, which is large, is put into `exit`. Unless the
+    /// error is clean, the answer is used up.
+    pub(crate) fn enter_into<P: Platform>(
         &self,
         rmm: &Rmm<P>,
         answer: &Answer,
         interface: &mut dyn RunPageInterface,
-    ) -> Result<Event, EnterError> {
+        exit: &mut Exit,
+    ) -> Result<InterruptLines, EnterError> {
         let Some(mut run) = self.run.try_lock() else {
             return Err(EnterError::Running);
         };
@@ -275,26 +280,24 @@ impl Rec {
             gic: Some(&run.gic.0),
         };
         let (page, gic) = (&mut run.page, &mut run.gic.1);
-        let entered = self.object.enter(rmm, page, &entry, answer.exit, |record, exit| {
-            let mut exit = decode(record, dialect, geometry, Ticket { exit });
+        let entered = self.object.enter(rmm, page, &entry, answer.exit, |record, number| {
+            *exit = decode(record, dialect, geometry, Ticket { exit: number });
             let mut lines = InterruptLines::new(record);
             // Most records have none, and it is large.
             match &record.gic {
                 Some(registers) => *gic = Some(*registers),
                 None => *gic = None,
             }
-            if let Some(before) = answer.value.lines_before(&exit) {
+            if let Some(before) = answer.value.lines_before(exit) {
                 if lines.is_untold() {
                     // The record has no registers of its GIC either.
                     (lines, *gic) = (before, None);
                 }
-                if let Exit::Fault(fault) = &mut exit {
+                if let Exit::Fault(fault) = exit {
                     fault.again = answer.value.again(lines);
                 }
             }
-            let wants_answer = exit.wants_answer();
-            let InterruptLines { timers, pmu_overflow } = lines;
-            (Event { exit, timers, pmu_overflow }, wants_answer)
+            (lines, exit.wants_answer())
         });
         if entered.is_ok() {
             self.exits.fetch_add(1, Ordering::Relaxed);

@@ -314,15 +314,16 @@ impl Rec {
                 handler.entry_cancelled(self);
                 return Ok(RunEnd::Kicked(answer));
             }
-            let event = match self.enter_with(rmm, &answer, &mut OfHandler(handler)) {
-                Ok(event) => event,
+            let mut exit = Exit::Irq;
+            let lines = match self.enter_into(rmm, &answer, &mut OfHandler(handler), &mut exit) {
+                Ok(lines) => lines,
                 Err(error) => {
                     handler.entry_cancelled(self);
                     return Err(Failed::new(error.is_clean().then_some(answer), error));
                 }
             };
-            handler.after_exit(event.timers, event.pmu_overflow);
-            answer = match dispatch(event.exit, rmm, self, handler) {
+            handler.after_exit(lines.timers, lines.pmu_overflow);
+            answer = match dispatch(exit, rmm, self, handler) {
                 Flow::Enter(answer) => answer,
                 Flow::Stop(answer) => return Ok(RunEnd::Stopped(answer)),
                 Flow::Leave => return Ok(RunEnd::Left),

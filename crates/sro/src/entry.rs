@@ -200,19 +200,17 @@ impl RecObject {
         decode: impl FnOnce(&ExitRecord, ExitNumber) -> (T, bool),
     ) -> Result<T, EnterError> {
         let mut entry = self.entry.begin(answers)?;
-        match rmm.commands().rec_enter(&self.granule, run, enter) {
-            Ok(record) => {
-                let number = ExitNumber::next();
-                let (exit, wants_answer) = decode(&record, number);
-                entry.after = if wants_answer { number.0.get() } else { NOTHING };
-                Ok(exit)
+        let entered = rmm.commands().rec_enter(&self.granule, run, enter, |record| {
+            let number = ExitNumber::next();
+            let (exit, wants_answer) = decode(record, number);
+            entry.after = if wants_answer { number.0.get() } else { NOTHING };
+            exit
+        });
+        entered.map_err(|error| {
+            if error.is_clean() {
+                entry.after = entry.before;
             }
-            Err(error) => {
-                if error.is_clean() {
-                    entry.after = entry.before;
-                }
-                Err(error.into())
-            }
-        }
+            error.into()
+        })
     }
 }

@@ -18,7 +18,7 @@ use crate::answer::Answer;
 use crate::exit::{Exit, PsciNotice, PsciRequest};
 use crate::rec::Rec;
 use crate::run::{Flow, Handler, OfHandler, dispatch};
-use crate::timer::Timers;
+use crate::timer::{InterruptLines, Timers};
 
 /// The only one who enters a REC of a [`RecSet`], see [`RecSet::claim`].
 ///
@@ -261,8 +261,10 @@ impl<'r> Runner<'r> {
         }
         let entered_at = self.set.clock.map(|now| now());
         let answer = self.held.answer.as_ref().unwrap_or(const { &Answer::resume() });
-        let event = match rec.enter_with(rmm, answer, &mut OfHandler(handler)) {
-            Ok(event) => event,
+        let mut exit = Exit::Irq;
+        let entered = rec.enter_into(rmm, answer, &mut OfHandler(handler), &mut exit);
+        let InterruptLines { timers, pmu_overflow } = match entered {
+            Ok(lines) => lines,
             Err(error) => {
                 handler.entry_cancelled(rec);
                 self.slot.counters.refused.add(1);
@@ -273,21 +275,20 @@ impl<'r> Runner<'r> {
             }
         };
         self.held.answer = None;
-        let kind = ExitKind::of(&event.exit);
+        let kind = ExitKind::of(&exit);
         if let (Some(now), Some(entered_at)) = (self.set.clock, entered_at) {
             self.count_time(entered_at, now(), kind);
         }
         self.slot.counters.count(kind);
-        handler.after_exit(event.timers, event.pmu_overflow);
-        let timers = event.timers;
-        if let Exit::PsciNotice(PsciNotice::CpuOff) = event.exit {
+        handler.after_exit(timers, pmu_overflow);
+        if let Exit::PsciNotice(PsciNotice::CpuOff) = exit {
             handler.cpu_off(rec);
             return Ok(self.turned_off(word, None));
         }
         if word.power() == Power::OnPending {
             self.slot.word.update(Word::confirm_on);
         }
-        let flow = match event.exit {
+        let flow = match exit {
             Exit::PsciRequest(request) => match self.set.complete(rmm, rec, request, handler) {
                 Ok(answer) => Flow::Enter(answer),
                 Err(Incomplete { request, error }) => {
@@ -322,11 +323,11 @@ impl<'r> Runner<'r> {
         };
         Ok(match flow {
             Flow::Enter(answer) => {
-                self.held.answer = Some(answer);
+                self.held.keep(answer);
                 None
             }
             Flow::Stop(answer) => {
-                self.held.answer = Some(answer);
+                self.held.keep(answer);
                 Some(self.left(Outcome::Stopped))
             }
             Flow::Leave => Some(self.left(Outcome::Left)),

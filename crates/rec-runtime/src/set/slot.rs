@@ -4,7 +4,7 @@ use rmi_host::{DefaultLock, lock_api};
 
 use super::statistics::{Counters, ExitKind};
 use super::word::SharedWord;
-use crate::answer::Answer;
+use crate::answer::{Answer, AnswerValue};
 use crate::rec::Rec;
 
 /// Storage for one REC of a [`RecSet`](super::RecSet).
@@ -26,6 +26,23 @@ pub(super) struct Held {
     pub(super) answer: Option<Answer>,
     /// The time of the last exit, and its kind.
     pub(super) left_at: Option<(u64, ExitKind)>,
+}
+
+impl Held {
+    /// Keeps the answer for the next entry. Copies no registers of one that has none.
+    #[inline(always)]
+    pub(super) fn keep(&mut self, answer: Answer) {
+        let Answer { exit, flags, value } = answer;
+        match value {
+            AnswerValue::None => {
+                self.answer = Some(Answer { exit, flags, value: AnswerValue::None });
+            }
+            AnswerValue::Word(word) => {
+                self.answer = Some(Answer { exit, flags, value: AnswerValue::Word(word) });
+            }
+            value => self.answer = Some(Answer { exit, flags, value }),
+        }
+    }
 }
 
 impl RecSlot {

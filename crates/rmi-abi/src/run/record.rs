@@ -225,8 +225,8 @@ impl ExitRecord {
         vsmmu: 0,
     };
 
-    /// Reads the fields of an exit of a dialect: `read` fills words from an offset in [`RecExit`]
-    /// on. The reason is read first, and each word once.
+    /// Reads the fields of an exit of a dialect, in place of what the record contains: `read` fills
+    /// words from an offset in [`RecExit`] on. The reason is read first, and each word once.
     ///
     /// ```
     /// use rmi_abi::Dialect;
@@ -236,7 +236,8 @@ impl ExitRecord {
     /// let mut exit = RecExit::zeros();
     /// (exit.exit_reason, exit.esr, exit.imm) = (6, 0xbc00_0811, 9);
     /// let page: [u64; 0x100] = zerocopy::transmute!(exit);
-    /// let record = ExitRecord::read(Dialect::V2_0Bet3, |offset, words| {
+    /// let mut record = ExitRecord::ZERO;
+    /// record.read(Dialect::V2_0Bet3, |offset, words| {
     ///     words.copy_from_slice(&page[offset / 8..][..words.len()]);
     ///     Ok::<(), ()>(())
     /// }).unwrap();
@@ -246,18 +247,19 @@ impl ExitRecord {
     ///
     /// # Errors
     ///
-    /// The first of `read`.
+    /// The first of `read`; the record contains then what was read before.
     #[inline]
     pub fn read<E>(
+        &mut self,
         dialect: Dialect,
         mut read: impl FnMut(usize, &mut [u64]) -> Result<(), E>,
-    ) -> Result<Self, E> {
-        let mut exit = Self::ZERO;
+    ) -> Result<(), E> {
+        *self = Self::ZERO;
         let mut reason = [0];
         read(offset_of!(RecExit, exit_reason), &mut reason)?;
-        exit.exit_reason = first_byte(reason);
+        self.exit_reason = first_byte(reason);
 
-        let reason = ExitReason::decode(exit.exit_reason, dialect);
+        let reason = ExitReason::decode(self.exit_reason, dialect);
         let (first, second, gprs) = spans(reason, dialect);
         let (mut timers, mut overflow) = ([0; 4], [0]);
         let (mut gic, mut words) = ([0; GIC_WORDS], [0; 4]);
@@ -269,20 +271,20 @@ impl ExitRecord {
             (offset_of!(RecExit, gicv3_hcr), if has_gic { &mut gic } else { &mut [] }),
             (first.0, of_first),
             (second.0, rest.get_mut(..second.1).unwrap_or_default()),
-            (offset_of!(RecExit, gprs), exit.gprs.get_mut(..gprs).unwrap_or_default()),
+            (offset_of!(RecExit, gprs), self.gprs.get_mut(..gprs).unwrap_or_default()),
         ] {
             if !words.is_empty() {
                 read(offset, words)?;
             }
         }
-        [exit.cntp_ctl, exit.cntp_cval, exit.cntv_ctl, exit.cntv_cval] = timers;
-        exit.pmu_ovf_status = first_byte(overflow);
+        [self.cntp_ctl, self.cntp_cval, self.cntv_ctl, self.cntv_cval] = timers;
+        self.pmu_ovf_status = first_byte(overflow);
         if has_gic {
             let [hcr, lrs @ .., misr, vmcr] = gic;
-            exit.gic = Some(GicExit { hcr, lrs, misr, vmcr });
+            self.gic = Some(GicExit { hcr, lrs, misr, vmcr });
         }
-        exit.assign(reason, words);
-        Ok(exit)
+        self.assign(reason, words);
+        Ok(())
     }
 
     /// Takes the words that [`spans`] names.

@@ -54,8 +54,9 @@ objects! {
     ///
     /// rmm.commands().realm_activate(&rd)?;
     /// rmm.commands().clear_run_page(&mut page)?;
-    /// let exit = rmm.commands().rec_enter(&rec, &mut page, &EntryRecord::default())?;
-    /// assert_eq!(ExitReason::decode(exit.exit_reason, rmm.dialect()), ExitReason::Fiq);
+    /// let entry = EntryRecord::default();
+    /// let reason = rmm.commands().rec_enter(&rec, &mut page, &entry, |exit| exit.exit_reason)?;
+    /// assert_eq!(ExitReason::decode(reason, rmm.dialect()), ExitReason::Fiq);
     ///
     /// let started = rmm.commands().rec_destroy(&rec)?;
     /// drive(&rmm, &mut pool, &mut donated, started)?;
@@ -168,7 +169,7 @@ impl<P: Platform> Channel<P> {
 
     /// `RMI_REC_ENTER`: writes `entry` to the run page, runs the REC, and reads what the exit
     /// reports, each only as far as the dialect defines it. Any other content of the page is left
-    /// as it is, see [`Channel::clear_run_page`].
+    /// as it is, see [`Channel::clear_run_page`]. The result is that of `decode`.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_REC_ENTER.
     ///
@@ -177,12 +178,13 @@ impl<P: Platform> Channel<P> {
     /// [`Error`]: [`ErrorRealm`](rmi_abi::Status::ErrorRealm) unless the Realm is active,
     /// [`ErrorRec`](rmi_abi::Status::ErrorRec) when the REC is running, not runnable, waits for a
     /// PSCI completion, or the entry does not fit the last exit.
-    pub fn rec_enter(
+    pub fn rec_enter<T>(
         &self,
         rec: &RecGranule,
         run: &mut Undelegated,
         entry: &EntryRecord<'_>,
-    ) -> Result<ExitRecord, Error> {
+        decode: impl FnOnce(&ExitRecord) -> T,
+    ) -> Result<T, Error> {
         self.own(Command::RecEnter, rec)?;
         let page = self.run_page(run)?;
         entry
@@ -194,10 +196,11 @@ impl<P: Platform> Channel<P> {
         // SAFETY: the RMM reads and writes a page that this function borrows exclusively. The Realm
         // accesses its own memory and what was mapped for it, whose tokens were given up.
         unsafe { self.complete(&call)? };
+        // It is not returned, as it is large.
+        let mut exit = ExitRecord::ZERO;
         // SAFETY: as above.
-        Ok(ExitRecord::read(self.dialect(), |offset, words| unsafe {
-            self.read_words(page, offset, words)
-        })?)
+        exit.read(self.dialect(), |offset, words| unsafe { self.read_words(page, offset, words) })?;
+        Ok(decode(&exit))
     }
 
     /// The address of a run page. Refuses one that is too small, and memory of another machine.

@@ -366,7 +366,7 @@ pub(crate) fn cases() -> Vec<Case> {
         }),
         case(C::RecEnter, PA_REC, NONE, |f, d| {
             let rec = RecGranule::new(delegated(REC, PAGE));
-            f.channel(d).rec_enter(&rec, &mut page(), &EntryRecord::default()).map(drop).into()
+            f.channel(d).rec_enter(&rec, &mut page(), &EntryRecord::default(), |_| ()).into()
         }),
         case(C::PsciComplete, PA_REC, NONE, |f, d| {
             f.channel(d)

@@ -17,7 +17,9 @@ fn word(offset: usize) -> u64 {
 /// What is read of a page with an exit of this code: the record, and the offsets of the words.
 fn read(dialect: Dialect, code: u8) -> (ExitRecord, Vec<usize>) {
     let mut offsets = Vec::new();
-    let record = ExitRecord::read(dialect, |offset, words| {
+    // What was in the record before is gone.
+    let mut record = ExitRecord { vsmmu: 1, gprs: [1; RUN_GPRS], ..ExitRecord::ZERO };
+    let result = record.read(dialect, |offset, words| {
         for (offset, into) in (offset..).step_by(8).zip(words) {
             // The word of the reason has other bytes as well.
             *into = if offset == 0 { 0xabcd_ef00 | u64::from(code) } else { word(offset) };
@@ -25,7 +27,8 @@ fn read(dialect: Dialect, code: u8) -> (ExitRecord, Vec<usize>) {
         }
         Ok::<(), ()>(())
     });
-    (record.unwrap(), offsets)
+    result.unwrap();
+    (record, offsets)
 }
 
 /// The fields of a structure that contain these words, each in a dialect that has it.
@@ -143,7 +146,8 @@ fn each_field_has_its_own_word() {
 fn a_page_that_cannot_be_read_is_reported_at_once() {
     for most in 0..5 {
         let mut reads = 0;
-        let result = ExitRecord::read(Dialect::V2_0Bet3, |offset, _| {
+        let mut record = ExitRecord::ZERO;
+        let result = record.read(Dialect::V2_0Bet3, |offset, _| {
             reads += 1;
             if reads > most { Err(offset) } else { Ok(()) }
         });
