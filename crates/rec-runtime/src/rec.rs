@@ -281,7 +281,7 @@ impl Rec {
         };
         let (page, gic) = (&mut run.page, &mut run.gic.1);
         let entered = self.object.enter(rmm, page, &entry, answer.exit, |record, number| {
-            *exit = decode(record, dialect, geometry, Ticket { exit: number });
+            decode(record, dialect, geometry, Ticket { exit: number }, exit);
             let mut lines = InterruptLines::new(record);
             // Most records have none, and it is large.
             match &record.gic {

@@ -16,53 +16,62 @@ use super::{
 use crate::answer::{AnswerValue, Ticket};
 use crate::timer::{InterruptLines, Timers};
 
-/// Decodes an exit record.
+/// Decodes an exit record into `exit`, which is large: each place that makes an exit puts it there.
 pub(crate) fn decode(
     record: &ExitRecord,
     dialect: Dialect,
     geometry: Geometry,
     ticket: Ticket,
-) -> Exit {
+    exit: &mut Exit,
+) {
     let [x0, x1, ..] = record.gprs;
     let code = record.exit_reason;
     match ExitReason::decode(code, dialect) {
-        ExitReason::Sync => sync(record, dialect, geometry, ticket),
-        ExitReason::Irq => Exit::Irq,
-        ExitReason::Fiq => Exit::Fiq,
-        ExitReason::Psci => psci(x0, x1, ticket),
-        ExitReason::RipasChange => Exit::RipasChange(RipasChange {
-            ticket,
-            range: range(record.ripas_base, record.ripas_top),
-            ripas: Ripas::from(record.ripas_value),
-        }),
-        ExitReason::HostCall => Exit::HostCall(HostCall {
-            ticket,
-            imm: record.imm,
-            gprs: record.gprs,
-            plane: record.plane,
-            lines: InterruptLines::new(record),
-        }),
-        ExitReason::SError => Exit::SError { esr: Esr(record.esr) },
-        ExitReason::S2apChange => {
-            Exit::S2apChange(S2apChange { ticket, range: range(record.s2ap_base, record.s2ap_top) })
+        ExitReason::Sync => sync(record, dialect, geometry, ticket, exit),
+        ExitReason::Irq => *exit = Exit::Irq,
+        ExitReason::Fiq => *exit = Exit::Fiq,
+        ExitReason::Psci => psci(x0, x1, ticket, exit),
+        ExitReason::RipasChange => {
+            *exit = Exit::RipasChange(RipasChange {
+                ticket,
+                range: range(record.ripas_base, record.ripas_top),
+                ripas: Ripas::from(record.ripas_value),
+            });
         }
-        ExitReason::VdevRequest => Exit::VdevRequest(VdevRequest {
-            ticket,
-            vdev_id: record.vdev_id_1,
-            lines: InterruptLines::new(record),
-        }),
+        ExitReason::HostCall => {
+            *exit = Exit::HostCall(HostCall {
+                ticket,
+                imm: record.imm,
+                gprs: record.gprs,
+                plane: record.plane,
+                lines: InterruptLines::new(record),
+            });
+        }
+        ExitReason::SError => *exit = Exit::SError { esr: Esr(record.esr) },
+        ExitReason::S2apChange => {
+            let range = range(record.s2ap_base, record.s2ap_top);
+            *exit = Exit::S2apChange(S2apChange { ticket, range });
+        }
+        ExitReason::VdevRequest => {
+            *exit = Exit::VdevRequest(VdevRequest {
+                ticket,
+                vdev_id: record.vdev_id_1,
+                lines: InterruptLines::new(record),
+            });
+        }
         ExitReason::VdevValidateMapping => {
             let range = (record.dev_mem_base, record.dev_mem_top);
-            Exit::VdevMapping(VdevMapping::new(ticket, record.vdev_id_1, range, record.dev_mem_pa))
+            let (id, pa) = (record.vdev_id_1, record.dev_mem_pa);
+            *exit = Exit::VdevMapping(VdevMapping::new(ticket, id, range, pa));
         }
         ExitReason::VdevP2pBinding => {
             let vdev_ids = [record.vdev_id_1, record.vdev_id_2];
-            Exit::P2pBinding(P2pBinding { ticket, vdev_ids })
+            *exit = Exit::P2pBinding(P2pBinding { ticket, vdev_ids });
         }
         ExitReason::VsmmuCommand => {
-            Exit::VsmmuCommand(VsmmuCommand { ticket, vsmmu: Pa::new(record.vsmmu) })
+            *exit = Exit::VsmmuCommand(VsmmuCommand { ticket, vsmmu: Pa::new(record.vsmmu) });
         }
-        _ => Exit::Unknown { reason: code },
+        _ => *exit = Exit::Unknown { reason: code },
     }
 }
 
@@ -73,72 +82,83 @@ fn range(base: u64, top: u64) -> IpaRange {
     IpaRange::new_or_empty(base, Ipa::new(top))
 }
 
-fn sync(record: &ExitRecord, dialect: Dialect, geometry: Geometry, ticket: Ticket) -> Exit {
+fn sync(
+    record: &ExitRecord,
+    dialect: Dialect,
+    geometry: Geometry,
+    ticket: Ticket,
+    exit: &mut Exit,
+) {
     let esr = Esr(record.esr);
     let [x0, ..] = record.gprs;
     match esr.class() {
-        ExceptionClass::DataAbort => abort(record, false, geometry, ticket),
-        ExceptionClass::InstructionAbort => abort(record, true, geometry, ticket),
+        ExceptionClass::DataAbort => abort(record, false, geometry, ticket, exit),
+        ExceptionClass::InstructionAbort => abort(record, true, geometry, ticket, exit),
         ExceptionClass::Wfx => {
             let kind = esr.wfx();
             let hidden = !dialect.tells_wait_deadline();
             let deadline = kind.deadline(x0, dialect);
-            Exit::Wait(Wait { kind, deadline, hidden, timers: Timers::new(record) })
+            *exit = Exit::Wait(Wait { kind, deadline, hidden, timers: Timers::new(record) });
         }
         ExceptionClass::SysReg if esr.sysreg_is_read() => {
-            Exit::SysRegRead(SysRegRead { ticket, esr })
+            *exit = Exit::SysRegRead(SysRegRead { ticket, esr });
         }
-        ExceptionClass::SysReg => Exit::SysRegWrite(SysRegWrite { esr, value: x0 }),
-        _ => Exit::UnknownSync { esr, page: fault_page(record.hpfar) },
+        ExceptionClass::SysReg => *exit = Exit::SysRegWrite(SysRegWrite { esr, value: x0 }),
+        _ => *exit = Exit::UnknownSync { esr, page: fault_page(record.hpfar) },
     }
 }
 
 /// An abort, by its fault status. The address determines whether it can be answered: only after a
 /// data abort at an unprotected IPA does an RMM let the host inject an abort.
-fn abort(record: &ExitRecord, is_fetch: bool, geometry: Geometry, ticket: Ticket) -> Exit {
+fn abort(record: &ExitRecord, is_fetch: bool, geometry: Geometry, ticket: Ticket, exit: &mut Exit) {
     let esr = Esr(record.esr);
     let (status, page) = (esr.fault(), fault_page(record.hpfar));
     let [x0, ..] = record.gprs;
     if status.is_memory_error() {
-        return Exit::MemoryError(MemoryError { esr, is_fetch });
+        *exit = Exit::MemoryError(MemoryError { esr, is_fetch });
+        return;
     }
     let protected = geometry.is_protected(page);
     match status {
         FaultStatus::Translation(level) if protected => {
             let rtt_tree = record.rtt_tree;
             let again = AnswerValue::None;
-            Exit::Fault(Fault { ticket, page, esr, level, is_fetch, rtt_tree, again })
+            *exit = Exit::Fault(Fault { ticket, page, esr, level, is_fetch, rtt_tree, again });
         }
         _ if protected || is_fetch || !status.has_ipa() => {
-            Exit::Abort(Abort { page, esr, is_fetch })
+            *exit = Exit::Abort(Abort { page, esr, is_fetch });
         }
         FaultStatus::Translation(_) | FaultStatus::Permission(_) if esr.is_valid_syndrome() => {
             let (ipa, bytes) = (fault_address(record.hpfar, record.far), esr.access_bytes());
             if esr.is_write() {
                 let value = x0 & (u64::MAX >> (64 - 8 * u32::from(bytes)));
-                Exit::MmioStore(MmioStore { ticket, ipa, esr, bytes, value })
+                *exit = Exit::MmioStore(MmioStore { ticket, ipa, esr, bytes, value });
             } else {
-                Exit::MmioLoad(MmioLoad { ticket, ipa, esr, bytes })
+                *exit = Exit::MmioLoad(MmioLoad { ticket, ipa, esr, bytes });
             }
         }
-        _ => Exit::SharedFault(SharedFault { ticket, page, esr }),
+        _ => *exit = Exit::SharedFault(SharedFault { ticket, page, esr }),
     }
 }
 
-fn psci(x0: u64, x1: u64, ticket: Ticket) -> Exit {
+fn psci(x0: u64, x1: u64, ticket: Ticket, exit: &mut Exit) {
     // SMCCC functions are 32 bits, and an RMM forwards X0 as the Realm set it.
     let function = PsciFunction::from_register(x0);
-    let request =
-        |kind| Exit::PsciRequest(PsciRequest { ticket, kind, target: Mpidr::from_psci(x1) });
-    Exit::PsciNotice(match function {
-        PsciFunction::CpuOff => PsciNotice::CpuOff,
-        PsciFunction::CpuSuspend32 | PsciFunction::CpuSuspend64 => PsciNotice::CpuSuspend,
-        PsciFunction::SystemOff => PsciNotice::SystemOff,
-        PsciFunction::SystemReset => PsciNotice::SystemReset,
-        PsciFunction::CpuOn32 | PsciFunction::CpuOn64 => return request(PsciRequestKind::CpuOn),
+    let kind = match function {
+        PsciFunction::CpuOn32 | PsciFunction::CpuOn64 => PsciRequestKind::CpuOn,
         PsciFunction::AffinityInfo32 | PsciFunction::AffinityInfo64 => {
-            return request(PsciRequestKind::AffinityInfo);
+            PsciRequestKind::AffinityInfo
         }
-        other => PsciNotice::Other(other),
-    })
+        _ => {
+            *exit = Exit::PsciNotice(match function {
+                PsciFunction::CpuOff => PsciNotice::CpuOff,
+                PsciFunction::CpuSuspend32 | PsciFunction::CpuSuspend64 => PsciNotice::CpuSuspend,
+                PsciFunction::SystemOff => PsciNotice::SystemOff,
+                PsciFunction::SystemReset => PsciNotice::SystemReset,
+                other => PsciNotice::Other(other),
+            });
+            return;
+        }
+    };
+    *exit = Exit::PsciRequest(PsciRequest { ticket, kind, target: Mpidr::from_psci(x1) });
 }

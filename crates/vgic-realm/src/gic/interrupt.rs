@@ -213,9 +213,11 @@ impl Interrupt {
 
     /// It is in a list register from here on, and its latch too.
     const fn carry(&mut self) {
-        self.put(CARRIED, self.has(LATCH));
-        self.put(LATCH, false);
         self.put(RESIDENT, true);
+        if self.has(LATCH) {
+            self.put(LATCH, false);
+            self.put(CARRIED, true);
+        }
     }
 
     /// Takes the interrupt back from its list register, which may be free now.
