@@ -1,7 +1,7 @@
 //! A conduit to the model that answers some calls in its place.
 #![expect(unsafe_code, reason = "`Conduit` is an unsafe trait")]
 
-use std::fmt;
+use core::fmt;
 
 use rmi_host::{Conduit, OpenSessions, Registers};
 use rmm_model::Model;

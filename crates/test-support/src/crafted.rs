@@ -2,9 +2,9 @@
 //! records, other commands with success.
 #![expect(unsafe_code, reason = "`Conduit` and `HostAccess` are unsafe traits")]
 
-use std::cell::UnsafeCell;
-use std::fmt;
-use std::sync::{Mutex, MutexGuard};
+use alloc::boxed::Box;
+use core::cell::UnsafeCell;
+use core::fmt;
 
 use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::run::{RecEnter, RecExit};
@@ -14,6 +14,7 @@ use rmi_host::{
     AccessFault, Conduit, Host, HostAccess, Machine, OpenSessions, Rd, Registers, Rmm,
     SessionOptions, Undelegated,
 };
+use spin::{Mutex, MutexGuard};
 use sro::{FixedPool, RecObject};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -42,6 +43,8 @@ struct State {
     entry: RecEnter,
     refusal: Option<u64>,
     calls: u64,
+    clock: Option<fn() -> u64>,
+    time: u64,
 }
 
 // SAFETY: the memory is only accessed through the map, by atomic words.
@@ -58,6 +61,8 @@ impl Crafted {
             entry: RecEnter::new_zeroed(),
             refusal: None,
             calls: 0,
+            clock: None,
+            time: 0,
         };
         Self {
             dialect,
@@ -106,6 +111,17 @@ impl Crafted {
         self.state().calls
     }
 
+    /// Measures the time of answers from now on.
+    pub fn has_clock(&self, clock: fn() -> u64) {
+        self.state().clock = Some(clock);
+    }
+
+    /// How long the answers took, by the clock of [`Crafted::has_clock`].
+    #[must_use]
+    pub fn time(&self) -> u64 {
+        self.state().time
+    }
+
     /// The whole memory. To be called once.
     fn take_memory(&self) -> Undelegated {
         let range = PaRange::with_size(BASE, BYTES as u64).unwrap();
@@ -145,7 +161,7 @@ impl Crafted {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap()
+        self.state.lock()
     }
 
     /// Answers a call in place of an RMM.
@@ -153,6 +169,14 @@ impl Crafted {
     fn answer(&self, registers: &Registers) -> Registers {
         let mut state = self.state();
         state.calls += 1;
+        let Some(clock) = state.clock else { return self.answer_of(&mut state, registers) };
+        let began = clock();
+        let answer = self.answer_of(&mut state, registers);
+        state.time += clock() - began;
+        answer
+    }
+
+    fn answer_of(&self, state: &mut State, registers: &Registers) -> Registers {
         let [x0, _, x2, ..] = *registers;
         if let Some(refusal) = state.refusal.take() {
             return [refusal, 0, 0, 0, 0, 0, 0, 0];
@@ -164,7 +188,7 @@ impl Crafted {
             let memory = self.access();
             // SAFETY: the caller of the conduit owns the page and has no reference into it.
             unsafe { memory.read(Pa::new(x2), state.entry.as_mut_bytes()) }.unwrap();
-            let State { entry, runs, exit, .. } = &mut *state;
+            let State { entry, runs, exit, .. } = state;
             if let Some(runs) = runs {
                 *exit = runs(entry);
             }
