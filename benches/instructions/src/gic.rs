@@ -1,6 +1,6 @@
 //! Round trips of a REC whose Realm has the whole GIC and a bus of devices.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use rec_runtime::exit::MmioLoad;
 use rec_runtime::gic::RealmGic;
@@ -14,7 +14,7 @@ use test_support::CraftedHost;
 use vgic_realm::{Affinity, Gic, GicConfig, GicStorage, SpiIntid};
 
 use crate::cpu::Cpu;
-use crate::{DEVICE, Measured, OneCpu, VTR, count_in_set};
+use crate::{Counter, DEVICE, Measured, OneCpu, VTR, count_in_set};
 
 const DISTRIBUTOR: Ipa = Ipa::new(0x80_0800_0000);
 const REDISTRIBUTORS: Ipa = Ipa::new(0x80_080a_0000);
@@ -76,7 +76,13 @@ impl Handler for Vcpu<'_> {
 
 /// Round trips in a set, for a handler whose type is not known. With `pending`, an SPI and the
 /// virtual timer's interrupt, whose exits report it, are in list registers.
-pub(crate) fn round_trips(rmm: &Rmm<CraftedHost<'_>>, rec: Rec, rounds: u32, pending: bool) {
+pub(crate) fn round_trips(
+    rmm: &Rmm<CraftedHost<'_>>,
+    rec: Rec,
+    rounds: u32,
+    pending: bool,
+    counter: &dyn Counter,
+) {
     let storage = GicStorage::<1, 32>::new();
     let affinities = [Affinity::from_mpidr(0)];
     let gic = Gic::new(&storage, &GicConfig { affinities: &affinities, spis: 32, vtr: VTR });
@@ -103,7 +109,7 @@ pub(crate) fn round_trips(rmm: &Rmm<CraftedHost<'_>>, rec: Rec, rounds: u32, pen
     realm.set_spi(SpiIntid::new(40).unwrap(), pending);
 
     let mut vcpu = Vcpu { cpu: Cpu::new(VTR), gic: realm, bus: &bus, left: 2 };
-    count_in_set(rmm, &mut set.claim(0).unwrap(), &mut vcpu, rounds);
+    count_in_set(rmm, &mut set.claim(0).unwrap(), &mut vcpu, rounds, counter);
     assert_eq!(set.statistics(0).unwrap().all_exits(), u64::from(rounds) + 2);
     assert_eq!(vcpu.cpu.in_use(), if pending { 2 } else { 0 }, "list registers");
 }

@@ -27,14 +27,14 @@ fn node(
     tree: &mut FdtWriter,
     name: &str,
     text: &[(&str, &str)],
-    cells: &[(&str, &[u32])],
+    numbers: &[(&str, &[u32])],
     inside: impl FnOnce(&mut FdtWriter) -> Written,
 ) -> Written {
     let node = tree.begin_node(name)?;
     for (name, value) in text {
         tree.property_string(name, value)?;
     }
-    for (name, value) in cells {
+    for (name, value) in numbers {
         tree.property_array_u32(name, value)?;
     }
     inside(tree)?;

@@ -18,7 +18,7 @@ impl ExceptionHandlers for Handlers {
     extern "C" fn sync_current(mut state: RegisterStateRef) {
         /// `ESR_EL2.EC`: a data abort at EL2.
         const DATA_ABORT: u64 = 0x25;
-        let data_abort = ESR_EL2.get() >> 26 == DATA_ABORT;
+        let data_abort = ESR_EL2.get() >> 26 & 0x3f == DATA_ABORT;
         match cpu::after_fault(state.elr).filter(|_| data_abort) {
             // SAFETY: it is the place after the load that expects to be continued there, with the
             // same registers.
@@ -56,11 +56,23 @@ impl ExceptionHandlers for Handlers {
     }
 }
 
+/// What the syndrome of an abort says, where it has to do with the RMM.
+fn meaning(esr: u64) -> &'static str {
+    // Aborts of instructions and of data, at this level; granule protection faults, of walks and of
+    // accesses.
+    match (esr >> 26 & 0x3f, esr & 0x3f) {
+        (0x21 | 0x25, 0x23..=0x28) => ", a granule that is not the host's",
+        _ => "",
+    }
+}
+
 fn unexpected(what: &str, state: &RegisterStateRef) -> ! {
+    let esr = ESR_EL2.get();
     power::stop(format_args!(
-        "{what} on CPU {}: ESR {:#x}, FAR {:#x}, ELR {:#x}, SPSR {:#x}, LR {:#x}",
+        "{what} on CPU {}{}: ESR {:#x}, FAR {:#x}, ELR {:#x}, SPSR {:#x}, LR {:#x}",
         cpu::index(),
-        ESR_EL2.get(),
+        meaning(esr),
+        esr,
         FAR_EL2.get(),
         state.elr,
         state.spsr,

@@ -8,7 +8,7 @@
 #![expect(unsafe_code, reason = "registers at addresses of the device tree")]
 
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use aarch64_cpu::registers::{CNTP_CTL_EL0, CNTV_CTL_EL0, Writeable};
 use arm_gic::gicv3::registers::{Gicd, GicrSgi};
@@ -20,7 +20,7 @@ use bare_metal::board::Board;
 use realm_sdk::abi::PaRange;
 use spin::mutex::SpinMutex;
 
-use crate::metal::cpu;
+use crate::metal::{console, cpu};
 
 /// The SGI of a kick.
 const KICK: IntId = IntId::sgi(0);
@@ -36,24 +36,6 @@ static EL2_PHYSICAL_TIMER: AtomicU32 = AtomicU32::new(26);
 
 /// One CPU at a time looks for its redistributor.
 static LOOKING: SpinMutex<()> = SpinMutex::new(());
-
-/// How many interrupts all CPUs have handled.
-#[derive(Debug)]
-pub(crate) struct Counts {
-    pub(crate) kicks: AtomicU64,
-    pub(crate) timer: AtomicU64,
-    pub(crate) maintenance: AtomicU64,
-    pub(crate) realm_timers: AtomicU64,
-    pub(crate) unexpected: AtomicU64,
-}
-
-pub(crate) static COUNTS: Counts = Counts {
-    kicks: AtomicU64::new(0),
-    timer: AtomicU64::new(0),
-    maintenance: AtomicU64::new(0),
-    realm_timers: AtomicU64::new(0),
-    unexpected: AtomicU64::new(0),
-};
 
 fn pointer<T>(range: &PaRange) -> Option<NonNull<T>> {
     let address = usize::try_from(range.base().raw()).ok()?;
@@ -137,22 +119,15 @@ pub(crate) fn handle_interrupts() {
         let Some(interrupt) = acknowledged else { return };
         let id = u32::from(interrupt);
         let is = |ppi: &AtomicU32| id == ppi.load(Ordering::Relaxed);
-        let count = if interrupt == KICK {
-            &COUNTS.kicks
-        } else if is(&EL2_PHYSICAL_TIMER) {
+        if is(&EL2_PHYSICAL_TIMER) {
             cpu::set_timer(None);
-            &COUNTS.timer
-        } else if is(&MAINTENANCE) {
-            &COUNTS.maintenance
         } else if is(&EL1_VIRTUAL_TIMER) || is(&EL1_PHYSICAL_TIMER) {
             // The registers are the host's again, which does not use them.
             CNTP_CTL_EL0.set(0);
             CNTV_CTL_EL0.set(0);
-            &COUNTS.realm_timers
-        } else {
-            &COUNTS.unexpected
-        };
-        count.fetch_add(1, Ordering::Relaxed);
+        } else if interrupt != KICK && !is(&MAINTENANCE) {
+            console::print(format_args!("CPU {}: unexpected {interrupt:?}\n", cpu::index()));
+        }
         GicCpuInterface::end_interrupt(interrupt, InterruptGroup::Group1);
     }
 }

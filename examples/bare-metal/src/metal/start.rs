@@ -8,6 +8,7 @@ mod exceptions;
 mod files;
 mod gic;
 mod heap;
+mod instructions;
 mod machine;
 mod memory;
 mod mmu;
@@ -69,6 +70,7 @@ fn start(x0: u64, x1: u64, x2: u64, x3: u64) -> ! {
         archive
     });
     describe(board, &tree, &in_use);
+    instructions::print_figures();
     let machine = Metal {
         // SAFETY: this program runs at EL2 of the machine, in the Non-secure state; maps and tokens
         // are of the machine's memory.
