@@ -61,7 +61,8 @@
 //! | programs | [`Model::set_default_guest`], by the personalization value of the Realm |
 //! | PSCI | is not the RMM's: those calls do not go to the model |
 //!
-//! Nothing stops a host there from using memory that it has delegated.
+//! Nothing stops a host there from using memory that it has delegated. `examples/model-el3` in the
+//! project's sources is such a program, for a machine that QEMU emulates.
 //!
 //! # What is modelled
 //!

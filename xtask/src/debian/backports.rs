@@ -136,8 +136,9 @@ mod tests {
     fn a_stanza_gets_another_suite() {
         let text = "Types: deb\nURIs: a/\nSuites: bookworm-security\nComponents: main\n\n\
                     Types: deb-src\nURIs: b/\nSuites: bookworm\n\n\
-                    Types: deb deb-src\n# from an image\nURIs: c/\nSuites: bookworm bookworm-updates\n\
-                    Components: main\nSigned-By:\n key\n\nTypes: deb\nSuites: other\n";
+                    Types: deb deb-src\n# from an image\nURIs: c/\n\
+                    Suites: bookworm bookworm-updates\nComponents: main\nSigned-By:\n key\n\n\
+                    Types: deb\nSuites: other\n";
         let expected = "Types: deb\n# from an image\nURIs: c/\nSuites: bookworm-backports\n\
                         Components: main\nSigned-By:\n key\n";
         assert_eq!(in_a_stanza(text, "bookworm").as_deref(), Some(expected));

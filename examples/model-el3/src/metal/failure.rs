@@ -4,7 +4,7 @@ use core::fmt::Display;
 use core::panic::PanicInfo;
 
 use super::console::report;
-use super::{power, this_cpu};
+use super::{power, registers};
 
 /// Reports why the firmware cannot go on, and turns the machine off.
 pub(super) fn stop(why: &dyn Display) -> ! {
@@ -22,8 +22,9 @@ pub(super) fn unexpected(vector: u64, esr: u64, elr: u64, far: u64, spsr: u64) -
     };
     let level = spsr >> 2 & 0b11;
     stop(&format_args!(
-        "CPU {}: {kind} from EL{level}, ESR_EL3 {esr:#x}, ELR_EL3 {elr:#x}, FAR_EL3 {far:#x}",
-        this_cpu()
+        "CPU {:#x}: {kind} from EL{level}, ESR_EL3 {esr:#x}, ELR_EL3 {elr:#x}, FAR_EL3 {far:#x}",
+        // Without the table of CPUs, which may be locked.
+        registers::mpidr() & 0xff_00ff_ffff
     ))
 }
 
