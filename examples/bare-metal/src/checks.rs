@@ -9,7 +9,9 @@ mod exits;
 mod identity;
 mod interrupts;
 mod memory;
+mod planes;
 mod power;
+mod refusals;
 mod several;
 mod token;
 
@@ -34,6 +36,7 @@ pub fn all<'b, M: Machine>() -> Vec<(&'static str, Check<'b, M>)> {
     vec![
         ("discovery", discovery::check),
         ("wrong configurations", configurations::check),
+        ("refused commands", refusals::check),
         ("identity of a Realm", identity::check),
         ("measured and unmeasured content", content::check),
         ("RAM by blocks", memory::blocks),
@@ -52,6 +55,7 @@ pub fn all<'b, M: Machine>() -> Vec<(&'static str, Check<'b, M>)> {
         ("pause and resume", control::pause),
         ("CPU_ON and CPU_OFF", power::check),
         ("attestation token", token::check),
+        ("planes", planes::check),
         ("virtual CPUs on several CPUs", several::one_realm),
         ("Realms in sequence", several::in_sequence),
         ("Realms at once", several::at_once),

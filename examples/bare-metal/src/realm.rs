@@ -280,6 +280,11 @@ pub(crate) struct Built<'r, 'b, M: Machine> {
 pub(crate) type ActiveRealm<'r, 'b, M> = Realm<'r, FixtureHost<'b, M>, Active>;
 
 impl<'r, 'b, M: Machine> Built<'r, 'b, M> {
+    /// Its RECs.
+    pub(crate) fn recs(&self) -> &[Rec] {
+        &self.recs
+    }
+
     /// Activates the Realm; on an error it is torn down.
     pub(crate) fn activate(
         self,

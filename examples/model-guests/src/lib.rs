@@ -35,8 +35,12 @@ pub fn install(model: &Model) {
 /// The program of a virtual CPU.
 fn guest(identity: &GuestIdentity) -> Option<Box<dyn Guest>> {
     let program = Program::from_personalization(&identity.personalization)?;
-    let is_rec = identity.plane == 0;
-    is_rec.then(|| Box::new(AsyncGuest::new(move |cpu| run(cpu, program))) as Box<dyn Guest>)
+    let program = match (identity.plane, program) {
+        (0, program) => program,
+        (1, Program::Planes) => Program::InPlane,
+        _ => return None,
+    };
+    Some(Box::new(AsyncGuest::new(move |cpu| run(cpu, program))))
 }
 
 /// Runs the program if it is that of the registers; otherwise the CPU spins.

@@ -2,12 +2,15 @@
 
 use realm_guest::vcpu::{Aborted, Timer};
 use realm_guest::{Vcpu, layout};
-use rmi_abi::Ipa;
 use rmi_abi::esr::SysReg;
 use rmi_abi::psci::PsciReturnCode;
 use rmi_abi::rsi::ReturnCode;
 use rmi_abi::rtt::Ripas;
+use rmi_abi::{Ipa, IpaRange};
 use rmm_model::{Action, AsyncVcpu, TimerKind};
+
+/// Most calls for one change of permission indices.
+const PERMISSION_CALLS: u32 = 10_000;
 
 /// A virtual CPU of the model.
 #[derive(Debug)]
@@ -114,6 +117,40 @@ impl Vcpu for ModelVcpu {
             ReturnCode::Incomplete => Ok((written, false)),
             code => Err(code),
         }
+    }
+
+    async fn set_permission(
+        &mut self,
+        plane: u64,
+        index: u64,
+        permission: u64,
+    ) -> Result<(), ReturnCode> {
+        self.call(Action::mem_set_perm_value(plane, index, permission)).await.map(|_| ())
+    }
+
+    async fn set_permission_index(
+        &mut self,
+        range: IpaRange,
+        index: u64,
+    ) -> Result<(), ReturnCode> {
+        // The RMM says where to go on, in this tree or the next, and the host may refuse.
+        let (mut base, mut cookie) = (range.base(), 0);
+        for _ in 0..PERMISSION_CALLS {
+            let call = Action::mem_set_perm_index(base, range.top(), index, cookie);
+            let [reached, response, next, ..] = self.call(call).await?;
+            if response != 0 {
+                return Err(ReturnCode::ErrorState);
+            }
+            if next == 0 && reached == range.top().raw() {
+                return Ok(());
+            }
+            (base, cookie) = (Ipa::new(reached), next);
+        }
+        Err(ReturnCode::Incomplete)
+    }
+
+    async fn plane_enter(&mut self, plane: u64, run: Ipa) -> Result<(), ReturnCode> {
+        self.call(Action::plane_enter(plane, run)).await.map(|_| ())
     }
 
     async fn unknown_call(&mut self, function: u64) -> u64 {

@@ -29,11 +29,15 @@ pub enum Program {
     Token = 11,
     /// Makes calls of the RMM that do not exit, right and wrong ones.
     Calls = 12,
+    /// Runs an auxiliary plane.
+    Planes = 13,
+    /// What runs in that plane.
+    InPlane = 14,
 }
 
 impl Program {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Identify,
         Self::Content,
         Self::Touch,
@@ -46,6 +50,8 @@ impl Program {
         Self::Power,
         Self::Token,
         Self::Calls,
+        Self::Planes,
+        Self::InPlane,
     ];
 
     /// Its number.

@@ -14,12 +14,15 @@
 //! | [`Power`](Program::Power) | X1 rounds, X2 number of CPUs, X3 a page of RAM | |
 //! | [`Token`](Program::Token) | X1 a number, see [`challenge`](token::challenge); X2 pages of RAM, X3 their bytes | |
 //! | [`Calls`](Program::Calls) | X1 number of CPUs | |
+//! | [`Planes`](Program::Planes) | X1 two pages of RAM | |
+//! | [`InPlane`](Program::InPlane) | X1 a page: inverts its first word into the second one | |
 
 mod calls;
 mod content;
 mod exits;
 mod identify;
 mod interrupts;
+mod planes;
 mod power;
 mod realm;
 mod ripas;
@@ -62,5 +65,7 @@ async fn run<V: Vcpu>(realm: &mut Realm<'_, V>) -> Result<(), Failure> {
         Program::Power => power::run(realm).await,
         Program::Token => token::run(realm).await,
         Program::Calls => calls::run(realm).await,
+        Program::Planes => planes::run(realm).await,
+        Program::InPlane => planes::run_inside(realm).await,
     }
 }

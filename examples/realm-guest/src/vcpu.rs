@@ -2,10 +2,10 @@
 
 use core::future::Future;
 
-use rmi_abi::Ipa;
 use rmi_abi::psci::PsciReturnCode;
 use rmi_abi::rsi::ReturnCode;
 use rmi_abi::rtt::Ripas;
+use rmi_abi::{Ipa, IpaRange};
 
 /// An access took a synchronous external abort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +95,28 @@ pub trait Vcpu: Send {
         offset: u64,
         bytes: u64,
     ) -> impl Future<Output = Result<(u64, bool), ReturnCode>> + Send;
+
+    /// `RSI_MEM_SET_PERM_VALUE`.
+    fn set_permission(
+        &mut self,
+        plane: u64,
+        index: u64,
+        permission: u64,
+    ) -> impl Future<Output = Result<(), ReturnCode>> + Send;
+
+    /// `RSI_MEM_SET_PERM_INDEX` of a range, by as many calls as it takes.
+    fn set_permission_index(
+        &mut self,
+        range: IpaRange,
+        index: u64,
+    ) -> impl Future<Output = Result<(), ReturnCode>> + Send;
+
+    /// `RSI_PLANE_ENTER` with the run page at an address.
+    fn plane_enter(
+        &mut self,
+        plane: u64,
+        run: Ipa,
+    ) -> impl Future<Output = Result<(), ReturnCode>> + Send;
 
     /// An SMC with a function that neither RSI nor PSCI have: X0.
     fn unknown_call(&mut self, function: u64) -> impl Future<Output = u64> + Send;

@@ -25,7 +25,7 @@ const KINDS: [ExitKind; 8] = [
 ];
 
 pub(super) fn every_exit<M: Machine>(fixture: &Fixture<'_, M>) -> Outcome {
-    let mut plan = Plan::new(Program::Exits, &[RAM, fixture.ticks_of(500)]);
+    let mut plan = Plan::new(Program::Exits, &[RAM, fixture.ticks_of(10)]);
     plan.traps_events = true;
     plan.on_step = &|_, _| 0x5eed;
     let ended = realm::run(fixture, &plan)?;

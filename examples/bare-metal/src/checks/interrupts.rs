@@ -14,12 +14,12 @@ use crate::report::{Outcome, Stop};
 /// Waits for timers.
 pub(super) fn timers<M: Machine>(fixture: &Fixture<'_, M>) -> Outcome {
     const ROUNDS: u64 = 5;
-    let plan = Plan::new(Program::Timers, &[fixture.ticks_of(500), ROUNDS]);
+    let plan = Plan::new(Program::Timers, &[fixture.ticks_of(100), ROUNDS]);
     let began = fixture.machine.ticks();
     let ended = realm::run(fixture, &plan)?;
     ended.check(plan.vcpus)?;
     let waited = fixture.machine.ticks() - began;
-    if waited < 2 * ROUNDS * fixture.ticks_of(500) {
+    if waited < 2 * ROUNDS * fixture.ticks_of(100) {
         return Err(Stop::failed(format!("the waits ended after {waited} ticks")));
     }
     let waits = ended.exits(ExitKind::Wait);

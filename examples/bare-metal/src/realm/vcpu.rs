@@ -10,7 +10,7 @@ use realm_sdk::abi::rtt::Ripas;
 use realm_sdk::abi::{Ipa, IpaRange};
 use realm_sdk::builder::Served;
 use realm_sdk::host::command::SharedAccess;
-use realm_sdk::rec::exit::{Exit, Fault, HostCall, MemoryError, RipasChange};
+use realm_sdk::rec::exit::{Exit, Fault, HostCall, MemoryError, RipasChange, S2apChange};
 use realm_sdk::rec::gic::RunReport;
 use realm_sdk::rec::set::CpuOnDecision;
 use realm_sdk::rec::{Answer, Flow, Handler, Rec, Timers};
@@ -50,7 +50,8 @@ impl<M: Machine> Vcpu<'_, '_, '_, M> {
         let around = self.running.plan.fault_window;
         let narrow = IpaRange::with_size_or_empty(page.align_down(around), around);
         let window = if window.contains_range(&narrow) { narrow } else { window };
-        match self.running.realm.serve_fault(&mut self.memory, page, window)? {
+        let realm = self.running.realm;
+        match realm.serve_plane_fault(&mut self.memory, fault.rtt_tree(), page, window)? {
             Served::Mapped(range) => self.running.record.lock().add_mapped(range),
             Served::Present | Served::Contended(_) => {}
             other => {
@@ -130,6 +131,13 @@ impl<M: Machine> Handler for Vcpu<'_, '_, '_, M> {
     fn ripas_change(&mut self, rec: &Rec, change: RipasChange) -> Flow {
         let answer = self.change_ripas(rec, change);
         self.enter_or_end("a change of the RIPAS", answer)
+    }
+
+    fn s2ap_change(&mut self, rec: &Rec, change: S2apChange) -> Flow {
+        let (realm, calls) = (self.running.realm, self.running.plan.ripas_calls);
+        let changed = realm.set_s2ap(&mut self.memory, rec.name(), change.range(), calls);
+        let answer = changed.map(|_| change.accept()).map_err(Error::from);
+        self.enter_or_end("a change of permissions", answer)
     }
 
     fn cpu_on(&mut self, _: &Rec, _: &Rec) -> CpuOnDecision {

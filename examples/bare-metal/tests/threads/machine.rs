@@ -37,7 +37,7 @@ pub(crate) struct Threads<'m> {
     start: Instant,
     interrupts: Vec<(Mutex<Interrupts>, Condvar)>,
     ended: AtomicBool,
-    pub(crate) printed: Mutex<Vec<String>>,
+    printed: Mutex<Vec<String>>,
 }
 
 /// A model for the tests, whose counter moves with time.
@@ -81,6 +81,11 @@ impl<'m> Threads<'m> {
             self.ended.store(true, Ordering::SeqCst);
             result
         })
+    }
+
+    /// The lines that were printed.
+    pub(crate) fn printed(&self) -> Vec<String> {
+        self.printed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn look_at_alarms(&self) {

@@ -12,7 +12,8 @@ use rmi_abi::rtt::Ripas;
 use rmi_abi::{Ipa, IpaRange};
 use rsi::smc::SmcConduit;
 use rsi::{
-    AttestationToken, Conduit, CpuPower, Error, Granule, Psci, PsciError, Registers, RipasStep, Rsi,
+    AttestationToken, Conduit, CpuPower, Error, Granule, Psci, PsciError, Registers, RipasStep,
+    Rsi, WhyStopped,
 };
 
 use super::{access, registers};
@@ -209,6 +210,33 @@ impl Vcpu for Cpu<'_> {
             self.token = OfThisCpu(None);
         }
         Ok((part.bytes as u64, part.is_complete))
+    }
+
+    async fn set_permission(
+        &mut self,
+        plane: u64,
+        index: u64,
+        permission: u64,
+    ) -> Result<(), ReturnCode> {
+        let permission = u8::try_from(permission).unwrap_or(u8::MAX);
+        self.rsi.set_permission(plane, index, permission.into()).map_err(code)
+    }
+
+    async fn set_permission_index(
+        &mut self,
+        range: IpaRange,
+        index: u64,
+    ) -> Result<(), ReturnCode> {
+        self.rsi.change_permission_index(range, index).map_err(|stopped| match stopped.why {
+            WhyStopped::Call(error) => code(error),
+            _ => ReturnCode::Incomplete,
+        })
+    }
+
+    async fn plane_enter(&mut self, plane: u64, run: Ipa) -> Result<(), ReturnCode> {
+        registers::barrier();
+        // The run page is memory of the program, in which the payload has no object.
+        self.call(Command::PlaneEnter, [plane, run.raw(), 0]).map(|_| ())
     }
 
     async fn unknown_call(&mut self, function: u64) -> u64 {
