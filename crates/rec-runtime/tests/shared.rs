@@ -33,10 +33,12 @@ fn sound_3_a_rec_that_runs_is_named_and_not_entered_twice() {
 
     let place = rec.name().pa();
     thread::scope(|scope| {
+        // Should the test fail, the program ends as well.
+        let go_on = go_on;
         let run = scope.spawn(|| rec.enter(&rmm, Answer::resume()).unwrap().exit);
         is_running.recv().unwrap();
         assert_eq!((rec.name().pa(), rec.awaiting(), rec.exits()), (place, Awaiting::Exit, 0));
-        rec.trap_waiting(true, true).unwrap();
+        assert_eq!(rec.trap_waiting(true, true), Err(EnterError::Running));
         let calls = model.calls();
         let failed = rec.enter(&rmm, Answer::resume()).unwrap_err();
         assert_eq!((failed.error, failed.kept), (EnterError::Running, Some(Answer::resume())));
