@@ -11,6 +11,7 @@
 //! | [`report`] | results and how they are printed |
 //! | [`checks`] | the checks |
 //! | [`linux`] | an unmodified Linux in a Realm |
+//! | [`tf_a_tests`] | Arm's Realm payload of TF-A-Tests |
 //! | [`archive`] | files in memory |
 //! | [`board`], [`transfer_list`] | what firmware tells of the machine |
 //! | [`diagnosis`] | firmware that cannot run Realms |
@@ -29,6 +30,7 @@ pub mod linux;
 pub mod machine;
 mod realm;
 pub mod report;
+pub mod tf_a_tests;
 pub mod transfer_list;
 
 pub use fixture::{Options, run};

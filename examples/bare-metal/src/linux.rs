@@ -26,3 +26,7 @@ mod vcpu;
 
 pub use options::{Files, Options};
 pub use run::run;
+
+pub(crate) use cpus::Placement;
+pub(crate) use schedule::ticks_of;
+pub(crate) use vcpu::{Counters, Vcpu};

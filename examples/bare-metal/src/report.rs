@@ -5,6 +5,8 @@ use core::fmt;
 
 use realm_sdk::Error;
 
+use crate::machine::Machine;
+
 /// What a check has found: what is to be printed about it, or why it ended early.
 pub type Outcome = Result<String, Stop>;
 
@@ -44,6 +46,26 @@ pub struct Summary {
     pub failed: u32,
     /// Checks that do not apply to this machine or this RMM.
     pub skipped: u32,
+}
+
+impl Summary {
+    /// Counts the outcome of a run, and prints its line.
+    pub(crate) fn print<M: Machine>(&mut self, machine: &M, name: &str, outcome: Outcome) {
+        match outcome {
+            Ok(detail) => {
+                self.passed += 1;
+                machine.print(format_args!("pass  {name}: {detail}"));
+            }
+            Err(Stop::Skipped(reason)) => {
+                self.skipped += 1;
+                machine.print(format_args!("skip  {name}: {reason}"));
+            }
+            Err(Stop::Failed(what)) => {
+                self.failed += 1;
+                machine.print(format_args!("FAIL  {name}: {what}"));
+            }
+        }
+    }
 }
 
 impl fmt::Display for Summary {

@@ -53,7 +53,7 @@ pub fn run<M: Machine>(machine: &M, files: &Files<'_>, options: &Options) -> Sum
         Ok(session) => session,
         Err(failed) => {
             memory.drain_host();
-            print(&mut summary, machine, "linux session", Err(Stop::failed(failed.error)));
+            summary.print(machine, "linux session", Err(Stop::failed(failed.error)));
             machine.print(format_args!("{summary}"));
             return summary;
         }
@@ -64,7 +64,7 @@ pub fn run<M: Machine>(machine: &M, files: &Files<'_>, options: &Options) -> Sum
         let run = Run { machine, rmm: &session, files, options, issued: &issued };
         let outcome = run.until_off();
         memory.drain(&session);
-        print(&mut summary, machine, &format!("linux run {number}"), outcome);
+        summary.print(machine, &format!("linux run {number}"), outcome);
     }
     let closed = session.close(memory.pool());
     memory.drain_host();
@@ -74,27 +74,10 @@ pub fn run<M: Machine>(machine: &M, files: &Files<'_>, options: &Options) -> Sum
         Ok(_) if balance.outstanding() == 0 && now == free => Ok(format!("{balance}")),
         Ok(_) => Err(Stop::failed(format_args!("{now} of {free} bytes are free; {balance}"))),
     };
-    print(&mut summary, machine, "linux balance", outcome);
+    summary.print(machine, "linux balance", outcome);
     machine.print(format_args!("{}", conduit.report(dialect)));
     machine.print(format_args!("{summary}"));
     summary
-}
-
-fn print<M: Machine>(summary: &mut Summary, machine: &M, name: &str, outcome: Outcome) {
-    match outcome {
-        Ok(detail) => {
-            summary.passed += 1;
-            machine.print(format_args!("pass  {name}: {detail}"));
-        }
-        Err(Stop::Skipped(reason)) => {
-            summary.skipped += 1;
-            machine.print(format_args!("skip  {name}: {reason}"));
-        }
-        Err(Stop::Failed(what)) => {
-            summary.failed += 1;
-            machine.print(format_args!("FAIL  {name}: {what}"));
-        }
-    }
 }
 
 /// One run, of all Realms at once.

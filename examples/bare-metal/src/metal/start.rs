@@ -19,9 +19,10 @@ mod tree;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU16, Ordering};
+use core::time::Duration;
 
 use bare_metal::board::{Board, granules_around};
-use bare_metal::linux;
+use bare_metal::{linux, tf_a_tests};
 use realm_sdk::abi::{Pa, PaRange};
 use realm_sdk::host::smc::SmcConduit;
 
@@ -82,6 +83,11 @@ fn start(x0: u64, x1: u64, x2: u64, x3: u64) -> ! {
         memory: unsafe { memory::free(board, &in_use) },
         payload: platform::PAYLOAD,
     };
+    let payload = archive.as_ref().and_then(|archive| archive.file(tf_a_tests::PAYLOAD));
+    if let Some(payload) = payload {
+        tf_a_tests::run(&machine, payload, Duration::from_secs(20));
+        power::off();
+    }
     match archive.as_ref().map(linux::Files::find) {
         Some(Ok(Some((files, options)))) => linux::run(&machine, &files, &options),
         Some(Err(error)) => power::stop(format_args!("archive: {error}")),

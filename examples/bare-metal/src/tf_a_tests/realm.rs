@@ -1,0 +1,352 @@
+//! The Realm of a test, and how the host serves it.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use realm_sdk::abi::run::RUN_GPRS;
+use realm_sdk::abi::{Ipa, IpaRange};
+use realm_sdk::builder::{Active, Content, New, Realm, RealmConfig, RecStart, Records, Region};
+use realm_sdk::host::command::SharedAccess;
+use realm_sdk::host::{Platform, Rmm, Undelegated};
+use realm_sdk::rec::exit::{Exit, Fault, HostCall, RipasChange};
+use realm_sdk::rec::gic::{GicHandler, RealmGic};
+use realm_sdk::rec::mmio::{MmioBus, MmioDevice};
+use realm_sdk::rec::set::{Outcome as Ended, Sleep};
+use realm_sdk::rec::{Flow, Handler, Rec, RecSet, Timers};
+use realm_sdk::sro::HostAllocator;
+use realm_sdk::vgic::{Gic, GicConfig, GicStorage, VirtualInterface};
+
+use super::tests::{Needs, Test};
+use crate::frames::CpuMemory;
+use crate::linux::layout::{DISTRIBUTOR, IPA_WIDTH, REDISTRIBUTORS};
+use crate::linux::{Counters, Placement, Vcpu, ticks_of};
+use crate::machine::Machine;
+use crate::report::{Outcome, Stop};
+
+/// RAM of the Realm, and where the payload is in it: it is linked for any address.
+const RAM: Ipa = Ipa::new(0x6000_0000);
+const RAM_BYTES: u64 = 32 << 20;
+/// What the payload may take, with its stacks.
+const IMAGE_BYTES: u64 = 1 << 20;
+/// Protected pages that are no RAM at first.
+pub(super) const RIPAS_PAGES: u64 = 0x7000_0000;
+/// The shared buffer, and what is used of it: the part of the first plane of the first REC.
+const BUFFER: u64 = 0x7800_0000;
+const BUFFER_BYTES: usize = 0x4000;
+/// Parts of the buffer: text, the command, its arguments (the first is not used).
+const LOG_BYTES: usize = 10240;
+const COMMAND: u64 = LOG_BYTES as u64;
+const ARGUMENTS: u64 = COMMAND + 8;
+/// The longest wait of a REC whose deadline the host may not be told.
+const LONGEST_WAIT: Duration = Duration::from_millis(10);
+
+/// Host calls of the payload, by their immediates.
+mod call {
+    pub(super) const GET_BUFFER: u16 = 1;
+    pub(super) const SUCCESS: u16 = 2;
+    pub(super) const FAILURE: u16 = 3;
+    pub(super) const PRINT: u16 = 4;
+}
+
+fn buffer(offset: u64) -> Ipa {
+    Ipa::new(1 << (IPA_WIDTH - 1) | (BUFFER + offset))
+}
+
+/// Makes Realms for tests.
+pub(super) struct TestRealm<'t, M, P> {
+    pub(super) machine: &'t M,
+    pub(super) rmm: &'t Rmm<P>,
+    pub(super) payload: &'t [u8],
+    /// The longest time that a command may take.
+    pub(super) limit: Duration,
+}
+
+/// A Realm that is being built: it is torn down if a step fails.
+struct Parts<'r, P: Platform> {
+    vcpus: RecSet<'r>,
+    realm: Option<Realm<'r, P, New>>,
+}
+
+impl<M, P> TestRealm<'_, M, P>
+where
+    M: Machine,
+    P: Platform<Conduit: Sync, Lock: Send + Sync> + Sync,
+{
+    /// Runs a test in a Realm of its own.
+    pub(super) fn run(&self, memory: &mut CpuMemory<'_>, test: &Test) -> Outcome {
+        let placement = Placement { machine: self.machine, cpus: 1, before: 0 };
+        let config = self.config(test)?;
+        let realm = Realm::create(self.rmm, &config, Records::growing(), memory)?;
+        let mut parts = Parts { vcpus: RecSet::with_capacity(1, &placement), realm: Some(realm) };
+        match self.fill(&mut parts, memory) {
+            Ok(realm) => {
+                let outcome = self.serve(&realm, &parts.vcpus, memory, test);
+                let torn_down = tear_down(realm, parts.vcpus, memory);
+                outcome.and_then(|detail| torn_down.map(|()| detail))
+            }
+            Err(stop) => {
+                if let Some(realm) = parts.realm {
+                    // The error that is reported is the one before.
+                    let _ = tear_down(realm, parts.vcpus, memory);
+                }
+                Err(stop)
+            }
+        }
+    }
+
+    fn config(&self, test: &Test) -> Result<RealmConfig, Stop> {
+        let mut config = RealmConfig::new(IPA_WIDTH);
+        match test.needs {
+            Needs::Sve => config.sve_vl = Some(0),
+            Needs::Pmu => config.pmu_num_ctrs = Some(1),
+            Needs::Nothing | Needs::Rejection => return Ok(config),
+        }
+        match config.validate(self.rmm.features(), self.rmm.dialect()) {
+            Ok(_) => Ok(config),
+            Err(error) => Err(Stop::skipped(error)),
+        }
+    }
+
+    fn fill<'r>(
+        &self,
+        parts: &mut Parts<'r, P>,
+        memory: &mut CpuMemory<'_>,
+    ) -> Result<Realm<'r, P, Active>, Stop> {
+        let Some(realm) = parts.realm.as_mut() else { return Err(Stop::failed("no Realm")) };
+        let bytes = (self.payload.len() as u64).next_multiple_of(0x1000);
+        if bytes > IMAGE_BYTES || bytes == 0 {
+            return Err(Stop::failed("the payload is empty, or larger than 1 MiB"));
+        }
+        let rest = IpaRange::with_size_or_empty(RAM, RAM_BYTES);
+        let rest = rest.after(RAM.checked_add(bytes).unwrap_or(RAM));
+        let image = allocate(memory, bytes)?;
+        let mut regions = [
+            Region::new(RAM, image, Content::Measured(self.payload)),
+            Region::without_memory(rest.base(), rest.bytes()),
+        ];
+        let populated = realm.populate(memory, &mut regions);
+        for region in regions {
+            give_back(memory, region.into_memory());
+        }
+        populated?;
+        let (object, page) = {
+            let page = allocate(memory, 0x1000)?;
+            let start = RecStart { runnable: true, pc: RAM, gprs: [0; 8] };
+            match realm.create_rec(memory, &start) {
+                Ok(object) => (object, page),
+                Err(error) => {
+                    give_back(memory, page);
+                    return Err(error.into());
+                }
+            }
+        };
+        let rec = Rec::new(object, page, realm.geometry());
+        parts.vcpus.add(rec, true).map_err(|refused| Stop::failed(refused.error))?;
+        let Some(realm) = parts.realm.take() else { return Err(Stop::failed("no Realm")) };
+        realm.activate().map_err(|failed| {
+            parts.realm = Some(failed.kept);
+            Stop::failed(failed.error)
+        })
+    }
+
+    /// Has the payload execute the commands of a test.
+    fn serve(
+        &self,
+        realm: &Realm<'_, P, Active>,
+        vcpus: &RecSet<'_>,
+        memory: &mut CpuMemory<'_>,
+        test: &Test,
+    ) -> Outcome {
+        let shared = allocate(memory, BUFFER_BYTES as u64)?;
+        realm.share(memory, buffer(0), shared, SharedAccess::MEMORY)?;
+        realm.write_shared(buffer(0), &[0; BUFFER_BYTES])?;
+        let storage = GicStorage::<1, 32>::new();
+        let affinities: Vec<_> = vcpus.affinities().collect();
+        let vtr = self.machine.interface().vtr();
+        let config = GicConfig { affinities: &affinities, spis: 32, vtr };
+        let gic = Gic::new(&storage, &config).map_err(Stop::failed)?;
+        // The payload relies on a host that has enabled its private interrupts.
+        let _ = gic.gicd_write(0, 4, 0b1_0010);
+        let _ = gic.gicr_write(0, 0x1_0080, 4, u64::from(u32::MAX));
+        let _ = gic.gicr_write(0, 0x1_0100, 4, u64::from(u32::MAX));
+        let gic = RealmGic::new(&gic, vcpus).map_err(Stop::failed)?;
+        let (distributor, redistributors) = (gic.distributor(), gic.redistributors());
+        let mut bus = MmioBus::<2>::new(realm.geometry());
+        let devices: [(u64, u64, &dyn MmioDevice); 2] = [
+            (DISTRIBUTOR, distributor.bytes(), &distributor),
+            (REDISTRIBUTORS, redistributors.bytes(), &redistributors),
+        ];
+        for (offset, bytes, device) in devices {
+            let base = Ipa::new(1 << (IPA_WIDTH - 1) | offset);
+            let range = IpaRange::with_size_or_empty(base, bytes);
+            bus.add(range, device).map_err(Stop::failed)?;
+        }
+        let counters = Counters::default();
+        let mut runner = vcpus.claim(0).map_err(Stop::failed)?;
+        runner.trap_waiting(true, false);
+        for (command, arguments) in test.commands {
+            realm.write_shared(buffer(COMMAND), &[*command])?;
+            for (offset, argument) in (ARGUMENTS + 8..).step_by(8).zip(arguments) {
+                realm.write_shared(buffer(offset), &argument.to_le_bytes())?;
+            }
+            let end = self.machine.ticks().saturating_add(ticks_of(self.machine, self.limit));
+            let rest = Payload {
+                vcpu: Vcpu {
+                    machine: self.machine,
+                    realm,
+                    ram: IpaRange::with_size_or_empty(RAM, BUFFER - RAM.raw()),
+                    memory: &mut *memory,
+                    counters: &counters,
+                    stop: None,
+                },
+                rejects: test.needs == Needs::Rejection,
+                verdict: None,
+            };
+            let interface = self.machine.interface();
+            let mut handler = GicHandler { gic, index: 0, interface, bus: &bus, rest };
+            loop {
+                self.machine.set_alarm(Some(end));
+                let machine = self.machine;
+                let is_enough = &mut |_| machine.ticks() >= end;
+                match runner.run_until(self.rmm, &mut handler, is_enough).map_err(Stop::failed)? {
+                    Ended::Stopped => break,
+                    Ended::Waiting(sleep) => self.wait(vcpus, gic, &sleep),
+                    Ended::Bounded => return Err(Stop::failed("it takes too long")),
+                    other => {
+                        let stop = handler.rest.vcpu.stop.take();
+                        return Err(stop.unwrap_or_else(|| Stop::failed(format!("{other:?}"))));
+                    }
+                }
+            }
+            self.machine.set_alarm(None);
+            match handler.rest.verdict {
+                Some(true) => {}
+                _ => return Err(Stop::failed(format_args!("command {command} fails"))),
+            }
+        }
+        Ok(String::from("the payload reports success"))
+    }
+
+    fn wait(&self, vcpus: &RecSet<'_>, gic: RealmGic<'_>, sleep: &Sleep) {
+        let machine = self.machine;
+        machine.mask_interrupts();
+        let now = machine.ticks();
+        let timeout = sleep.timeout(now, machine.frequency(), LONGEST_WAIT);
+        if !vcpus.is_ready(0) {
+            let wait = timeout.unwrap_or(LONGEST_WAIT);
+            machine.set_alarm(Some(now.saturating_add(ticks_of(machine, wait))));
+            machine.wait_for_interrupt();
+        }
+        machine.unmask_interrupts();
+        gic.set_timers(0, sleep.timers.at(machine.ticks()));
+    }
+}
+
+fn allocate(memory: &CpuMemory<'_>, bytes: u64) -> Result<Undelegated, Stop> {
+    memory.allocator().allocate(bytes, 0x1000).ok_or_else(|| Stop::failed("no memory"))
+}
+
+/// What the allocator refuses is leaked, and counted.
+fn give_back(memory: &CpuMemory<'_>, granules: Undelegated) {
+    drop(memory.allocator().free(granules));
+}
+
+fn tear_down<P: Platform, S>(
+    realm: Realm<'_, P, S>,
+    mut vcpus: RecSet<'_>,
+    memory: &mut CpuMemory<'_>,
+) -> Result<(), Stop> {
+    let (objects, pages): (Vec<_>, Vec<_>) = vcpus.drain().map(Rec::into_parts).unzip();
+    let ended = realm.tear_down(memory, objects);
+    for page in pages {
+        give_back(memory, page);
+    }
+    ended.error.map_or(Ok(()), |error| Err(Stop::failed(error)))
+}
+
+/// The handler of the payload's REC.
+struct Payload<'v, 'r, P: Platform, M> {
+    vcpu: Vcpu<'v, 'r, P, M>,
+    rejects: bool,
+    /// What the payload said last about a command.
+    verdict: Option<bool>,
+}
+
+impl<P: Platform, M: Machine> Payload<'_, '_, P, M> {
+    /// Prints what the payload has written to the buffer, and clears it.
+    fn print(&self) -> Result<(), Stop> {
+        const PART: usize = 256;
+        let mut text = String::new();
+        for offset in (0..LOG_BYTES).step_by(PART) {
+            let mut part = [0; PART];
+            self.vcpu.realm.read_shared(buffer(offset as u64), &mut part)?;
+            let end = part.iter().position(|byte| *byte == 0);
+            let printable = part.iter().take(end.unwrap_or(PART));
+            text.extend(printable.map(|byte| match byte {
+                b' '..=b'~' => char::from(*byte),
+                _ => ' ',
+            }));
+            if end.is_some() {
+                break;
+            }
+        }
+        self.vcpu.machine.print(format_args!("realm | {}", text.trim_end()));
+        Ok(self.vcpu.realm.write_shared(buffer(0), &[0; LOG_BYTES])?)
+    }
+}
+
+impl<P: Platform, M: Machine> Handler for Payload<'_, '_, P, M> {
+    fn before_entry(&mut self, rec: &Rec) {
+        self.vcpu.before_entry(rec);
+    }
+
+    fn entry_cancelled(&mut self, rec: &Rec) {
+        self.vcpu.entry_cancelled(rec);
+    }
+
+    fn after_exit(&mut self, timers: Timers, pmu_overflow: bool) {
+        self.vcpu.after_exit(timers, pmu_overflow);
+    }
+
+    fn fault(&mut self, fault: Fault) -> Flow {
+        self.vcpu.fault(fault)
+    }
+
+    fn ripas_change(&mut self, rec: &Rec, change: RipasChange) -> Flow {
+        if !self.rejects {
+            return self.vcpu.ripas_change(rec, change);
+        }
+        match change.reject() {
+            Ok(answer) => Flow::Enter(answer),
+            Err(_) => Flow::Leave,
+        }
+    }
+
+    fn host_call(&mut self, call: HostCall) -> Flow {
+        let mut gprs = [0; RUN_GPRS];
+        match call.imm() {
+            call::GET_BUFFER => {
+                let [x0, ..] = &mut gprs;
+                *x0 = buffer(0).raw();
+            }
+            call::PRINT => {
+                if let Err(stop) = self.print() {
+                    self.vcpu.stop = Some(stop);
+                    return Flow::Leave;
+                }
+            }
+            call::SUCCESS | call::FAILURE => {
+                self.verdict = Some(call.imm() == call::SUCCESS);
+                return Flow::Stop(call.complete(gprs));
+            }
+            _ => return Flow::Enter(call.not_supported()),
+        }
+        Flow::Enter(call.complete(gprs))
+    }
+
+    fn other(&mut self, exit: &Exit) -> Flow {
+        self.vcpu.other(exit)
+    }
+}
