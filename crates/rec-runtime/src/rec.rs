@@ -289,8 +289,9 @@ impl Rec {
                 None => *gic = None,
             }
             if let Some(before) = answer.value.lines_before(exit) {
-                if lines.is_untold() {
-                    // The record has no registers of its GIC either.
+                // A REC that ran may have no timers, but then its GIC has left something.
+                let has_gic = gic.as_ref().is_some_and(|gic| *gic != GicExit::default());
+                if lines.is_untold() && !has_gic {
                     (lines, *gic) = (before, None);
                 }
                 if let Exit::Fault(fault) = exit {

@@ -364,3 +364,45 @@ fn an_exit_before_the_rec_ran_leaves_interrupts_pending() {
         });
     });
 }
+
+#[test]
+fn a_fault_of_a_rec_that_ran_without_timers_has_its_interrupts() {
+    let machine = Crafted::new(Dialect::V1_0);
+    let model = test_support::model(INNER);
+    on_1_0(&machine, |rmm, set| {
+        with_vcpu((rmm, set, &model), |gic, vcpu| {
+            for (offset, value) in [(0, 0b10), (0x104, 1 << (FIRST % 32)), (0xc08, 0x2aaa_0000)] {
+                let _ = gic.gic().gicd_write(offset, 4, value);
+            }
+            gic.pulse_spi(spi(FIRST));
+            let loaded = Arc::new(Mutex::new(Vec::new()));
+            let entries = Arc::clone(&loaded);
+            machine.runs(move |entry| {
+                let mut entries = entries.lock().unwrap();
+                entries.push(entry.gicv3_lrs[0]);
+                let mut exit = RecExit::new_zeroed();
+                exit.gicv3_vmcr = 0xf000_0002;
+                exit.gicv3_lrs = entry.gicv3_lrs;
+                let reason = match entries.len() {
+                    1 => ExitReason::HostCall,
+                    // The REC gets the reply, takes the interrupt, ends it, and then faults.
+                    2 => {
+                        (exit.esr, exit.hpfar) = (0x24 << 26 | 7, RAM >> 8);
+                        exit.gicv3_lrs[0] = 0;
+                        return exit;
+                    }
+                    _ => ExitReason::Irq,
+                };
+                exit.exit_reason = reason.encode(Dialect::V1_0).unwrap();
+                exit
+            });
+            let (mut runner, mut vcpu) = (set.claim(0).unwrap(), vcpu());
+            let outcome = runner.run_until(rmm, &mut vcpu, &mut |entries| entries == 3).unwrap();
+            assert!(matches!(outcome, Outcome::Bounded), "{outcome:?}");
+            assert_eq!(vcpu.rest.saved, [Saved::Used; 3]);
+            let loaded = loaded.lock().unwrap();
+            assert_eq!(*loaded, [loaded[0], loaded[0], 0]);
+            assert_eq!(loaded[0] & 0xffff_ffff, FIRST.into());
+        });
+    });
+}
