@@ -33,13 +33,18 @@ fn main() -> io::Result<()> {
     if env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("none") {
         return Ok(());
     }
-    // The image that Realms are given, a file; without one they are given none.
+    // The image that Realms are given, a file; without one they are given none. A relative path
+    // begins where the workspace is.
+    let workspace = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).unwrap_or_default();
     println!("cargo::rerun-if-env-changed={PAYLOAD}");
-    let payload = match env::var_os(PAYLOAD).map(PathBuf::from) {
+    let payload = match env::var_os(PAYLOAD).map(|file| workspace.join("../..").join(file)) {
         None => String::from("None"),
         Some(file) => {
+            let file = file
+                .canonicalize()
+                .map_err(|error| io::Error::other(format!("{}: {error}", file.display())))?;
             println!("cargo::rerun-if-changed={}", file.display());
-            format!("Some(include_bytes!({:?}))", file.canonicalize()?)
+            format!("Some(include_bytes!({file:?}))")
         }
     };
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
