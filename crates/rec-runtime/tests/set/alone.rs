@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::thread;
 
 use rec_runtime::set::{Outcome, PhysicalCpus, RecSlot};
-use rec_runtime::{Answer, EnterError, Handler, Kick, RecSet, RunEnd, Timers};
+use rec_runtime::{Answer, EnterError, Flow, Handler, Kick, RecSet, RunEnd, Timers};
 use rmi_abi::run::GicEntry;
 use rmi_host::CountingLedger;
 use rmm_model::{Guest, GuestCpu, Model, Options};
@@ -54,6 +54,32 @@ fn a_kick_interrupts_the_cpu_of_the_loop() {
             // The loop was on that CPU when it was kicked, and is no longer.
             assert!(model.cpu(7).take_interrupt() && !model.cpu(0).take_interrupt());
             assert!(!kick.take_request());
+            kick.interrupt(&cpus);
+            assert!((0..8).all(|cpu| !model.cpu(cpu).take_interrupt()));
+            assert!(kick.take_request());
+        });
+    }
+}
+
+/// Leaves the loop at the first interrupt.
+struct Leaves;
+
+impl Handler for Leaves {
+    fn interrupt(&mut self) -> Flow {
+        Flow::Leave
+    }
+}
+
+#[test]
+fn a_kick_interrupts_nothing_after_the_loop() {
+    for dialect in DIALECTS {
+        let model = Model::new(Options::new(dialect)).unwrap();
+        let (cpus, kick) = (Cpus(&model), Kick::new());
+        let (conduit, ledger) = (calling_thread(&model), CountingLedger::new());
+        let program: Vec<Box<dyn Guest>> = vec![Box::new(|_: &GuestCpu| Action::Interrupt)];
+        realm_of(&model, &conduit, &ledger, program, |rmm, _, recs| {
+            let end = recs[0].run_on(&cpus, rmm, Answer::resume(), &mut Leaves, &kick).unwrap();
+            assert!(matches!(end, RunEnd::Left), "{end:?}");
             kick.interrupt(&cpus);
             assert!((0..8).all(|cpu| !model.cpu(cpu).take_interrupt()));
             assert!(kick.take_request());

@@ -290,6 +290,14 @@ fn a_rec_that_is_added_during_a_pause_is_paused() {
     realm_of(&model, &conduit, &ledger, programs, |_, _, recs| {
         let mut set = RecSet::with_capacity(2, &cpus);
         assert!(!set.is_paused());
+        // No more are counted than for a REC.
+        for _ in 0..256 {
+            let _ = set.pause();
+        }
+        for paused in (0..255).rev() {
+            set.resume();
+            assert_eq!(set.is_paused(), paused > 0);
+        }
         let _ = set.pause();
         assert!(set.is_paused());
         let mut rest = recs.split_off(1);

@@ -9,8 +9,10 @@ use rec_runtime::set::{AddError, ExitKind, Outcome, RecSlot};
 use rec_runtime::{Answer, Flow, Handler, Rec, RecSet};
 use rmi_abi::Ipa;
 use rmi_abi::rec::Mpidr;
+use rmi_abi::rtt::Geometry;
 use rmm_model::{Model, Options, TimerKind};
 use sro::CallbackMemory;
+use test_support::Crafted;
 
 use crate::fixture::{
     Action, Cpus, DEVICE, DIALECTS, cpu_on, move_to, page, realm, realm_with, script,
@@ -312,6 +314,19 @@ fn the_state_is_described() {
         let line = "REC 0, MPIDR 0x0: on, claimed, last exit unanswered, exits 1: MmioLoad 1, \
                     refused entries 1\n";
         assert!(text.contains(line), "{text}");
+    });
+    // An entry whose outcome is not known.
+    let machine = Crafted::new(DIALECTS[0]);
+    machine.with_rec(|rmm, object, page, _| {
+        let model = Model::new(Options::new(DIALECTS[0])).unwrap();
+        let (cpus, mut slots) = (Cpus(&model), [const { RecSlot::new() }]);
+        let mut set = RecSet::new(&mut slots, &cpus);
+        set.add(Rec::new(object, page, Geometry::new(40).unwrap()), true).unwrap();
+        machine.refuses_with(0xff);
+        let error = set.claim(0).unwrap().run(rmm, &mut Board).unwrap_err();
+        assert!(!error.is_clean(), "{error}");
+        let line = "REC 0, MPIDR 0x0: on, state unknown to the host, exits 0, refused entries 1";
+        assert_eq!(set.to_string(), format!("1 REC\n{line}"));
     });
     realm(DIALECTS[0], vec![script(vec![Action::psci_system_reset()])], |fixture| {
         let outcome = fixture.set.claim(0).unwrap().run(fixture.rmm, &mut Board).unwrap();
