@@ -63,7 +63,8 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), Failure> {
     let qemu = options.qemu.as_deref().unwrap_or(machine::QEMU);
     debian::find(qemu, machine::PACKAGE, options.install)?;
     for package in [FIRMWARE, "bare-metal"] {
-        // One after the other: together they would get each other's features.
+        // One after the other: together they would get each other's features. The host's program
+        // for FVP is linked as well, and not run.
         cargo(root, &["build", "--quiet", "--release", "--package", package, "--target", TARGET])?;
     }
     let directory = root.join("target").join(TARGET).join("release");
