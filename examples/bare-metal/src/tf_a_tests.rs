@@ -44,8 +44,11 @@ pub fn run<M: Machine>(machine: &M, payload: &[u8], limit: Duration) -> Summary 
             return summary;
         }
     };
+    let realm = TestRealm { machine, rmm: &session, payload, limit };
+    let outcome = realm.cost(&mut memory, &|| conduit.total().issued);
+    memory.drain(&session);
+    summary.print(machine, "cost", outcome);
     for test in tests::ALL {
-        let realm = TestRealm { machine, rmm: &session, payload, limit };
         let outcome = realm.run(&mut memory, test);
         memory.drain(&session);
         summary.print(machine, test.name, outcome);

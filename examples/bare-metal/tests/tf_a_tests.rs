@@ -146,8 +146,11 @@ fn run(payload: &[u8], does: &[(u8, Does)]) -> Ran {
 fn a_payload_that_does_all() {
     let ran = run(b"payload", &[]);
     assert_eq!(ran.summary.failed, 0, "{:#?}", ran.printed);
-    assert_eq!(ran.summary.passed + ran.summary.skipped, 29);
+    assert_eq!(ran.summary.passed + ran.summary.skipped, 30);
     assert_eq!(ran.line("realm |"), "realm | RSI version");
+    let cost = ran.line("pass  cost: create");
+    // A delegation, and a map of 32 blocks.
+    assert!(cost.contains("; map 64 MiB 2 SMCs, "), "{cost}");
     assert!(ran.line("pass  balance").contains("leaked 0"));
     let of = |command| ran.seen.iter().filter(move |(seen, _)| *seen == command);
     assert_eq!(of(1).collect::<Vec<_>>(), [&(1, [100, 0])]);

@@ -3,6 +3,7 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt::Write;
 use core::time::Duration;
 
 use realm_sdk::abi::run::RUN_GPRS;
@@ -18,7 +19,7 @@ use realm_sdk::rec::{Flow, Handler, Rec, RecSet, Timers};
 use realm_sdk::sro::HostAllocator;
 use realm_sdk::vgic::{Gic, GicConfig, GicStorage, VirtualInterface};
 
-use super::tests::{Needs, Test};
+use super::tests::{COST, Needs, Test};
 use crate::frames::CpuMemory;
 use crate::linux::layout::{DISTRIBUTOR, IPA_WIDTH, REDISTRIBUTORS};
 use crate::linux::{Counters, Placement, Vcpu, ticks_of};
@@ -27,9 +28,12 @@ use crate::report::{Outcome, Stop};
 
 /// RAM of the Realm, and where the payload is in it: it is linked for any address.
 const RAM: Ipa = Ipa::new(0x6000_0000);
-const RAM_BYTES: u64 = 32 << 20;
+const RAM_BYTES: u64 = 128 << 20;
 /// What the payload may take, with its stacks.
-const IMAGE_BYTES: u64 = 1 << 20;
+const IMAGE_BYTES: usize = 1 << 20;
+/// What is mapped to see what that costs: blocks after the payload.
+const MAPPED: u64 = RAM.raw() + (2 << 20);
+const MAPPED_BYTES: u64 = 64 << 20;
 /// Protected pages that are no RAM at first.
 pub(super) const RIPAS_PAGES: u64 = 0x7000_0000;
 /// The shared buffer, and what is used of it: the part of the first plane of the first REC.
@@ -69,30 +73,87 @@ struct Parts<'r, P: Platform> {
     realm: Option<Realm<'r, P, New>>,
 }
 
+impl<P: Platform> Parts<'_, P> {
+    /// Tears down what there is. The error that is reported is the one before.
+    fn give_up(self, memory: &mut CpuMemory<'_>, stop: Stop) -> Stop {
+        if let Some(realm) = self.realm {
+            let _ = tear_down(realm, self.vcpus, memory);
+        }
+        stop
+    }
+}
+
 impl<M, P> TestRealm<'_, M, P>
 where
     M: Machine,
     P: Platform<Conduit: Sync, Lock: Send + Sync> + Sync,
 {
+    /// What a Realm costs: to create it with 1 MiB of measured content, to map 64 MiB, to have the
+    /// payload execute one command, and to tear it down; in calls to the RMM, and in ticks.
+    pub(super) fn cost(&self, memory: &mut CpuMemory<'_>, issued: &dyn Fn() -> u64) -> Outcome {
+        self.check_payload()?;
+        let mut image = self.payload.to_vec();
+        image.resize(IMAGE_BYTES, 0);
+        let mut marks = Vec::new();
+        let mut mark = || marks.push((self.machine.ticks(), issued()));
+        let placement = Placement { machine: self.machine, cpus: 1, before: 0 };
+        mark();
+        let config = RealmConfig::new(IPA_WIDTH);
+        let realm = Realm::create(self.rmm, &config, Records::growing(), memory)?;
+        let mut parts = Parts { vcpus: RecSet::with_capacity(1, &placement), realm: Some(realm) };
+        let realm = match self.fill(&mut parts, memory, &image) {
+            Ok(realm) => realm,
+            Err(stop) => return Err(parts.give_up(memory, stop)),
+        };
+        mark();
+        let mapped = self.map(&realm, memory);
+        mark();
+        let outcome = mapped.and_then(|()| self.serve(&realm, &parts.vcpus, memory, &COST));
+        mark();
+        let torn_down = tear_down(realm, parts.vcpus, memory);
+        mark();
+        outcome.and(torn_down)?;
+        let phases = ["create", "map 64 MiB", "run", "tear down"];
+        let mut text = String::new();
+        for ((from, to), phase) in marks.iter().zip(marks.iter().skip(1)).zip(phases) {
+            let (ticks, calls) = (to.0.saturating_sub(from.0), to.1.saturating_sub(from.1));
+            let separator = if text.is_empty() { "" } else { "; " };
+            let _ = write!(text, "{separator}{phase} {calls} SMCs, {ticks} ticks");
+        }
+        Ok(text)
+    }
+
+    fn check_payload(&self) -> Result<(), Stop> {
+        match self.payload.len() {
+            1..=IMAGE_BYTES => Ok(()),
+            _ => Err(Stop::failed("the payload is empty, or larger than 1 MiB")),
+        }
+    }
+
+    fn map(&self, realm: &Realm<'_, P, Active>, memory: &mut CpuMemory<'_>) -> Result<(), Stop> {
+        const BLOCK: u64 = 2 << 20;
+        let Some(granules) = memory.allocator().allocate(MAPPED_BYTES, BLOCK) else {
+            return Err(Stop::failed("no memory"));
+        };
+        realm.map(memory, Ipa::new(MAPPED), granules).map_err(|failed| {
+            give_back(memory, failed.kept);
+            Stop::failed(failed.error)
+        })
+    }
+
     /// Runs a test in a Realm of its own.
     pub(super) fn run(&self, memory: &mut CpuMemory<'_>, test: &Test) -> Outcome {
         let placement = Placement { machine: self.machine, cpus: 1, before: 0 };
         let config = self.config(test)?;
         let realm = Realm::create(self.rmm, &config, Records::growing(), memory)?;
         let mut parts = Parts { vcpus: RecSet::with_capacity(1, &placement), realm: Some(realm) };
-        match self.fill(&mut parts, memory) {
+        match self.fill(&mut parts, memory, self.payload) {
             Ok(realm) => {
                 let outcome = self.serve(&realm, &parts.vcpus, memory, test);
                 let torn_down = tear_down(realm, parts.vcpus, memory);
                 outcome.and_then(|detail| torn_down.map(|()| detail))
             }
-            Err(stop) => {
-                if let Some(realm) = parts.realm {
-                    // The error that is reported is the one before.
-                    let _ = tear_down(realm, parts.vcpus, memory);
-                }
-                Err(stop)
-            }
+            Err(stop) => Err(parts.give_up(memory, stop)),
         }
     }
 
@@ -113,17 +174,16 @@ where
         &self,
         parts: &mut Parts<'r, P>,
         memory: &mut CpuMemory<'_>,
+        content: &[u8],
     ) -> Result<Realm<'r, P, Active>, Stop> {
         let Some(realm) = parts.realm.as_mut() else { return Err(Stop::failed("no Realm")) };
-        let bytes = (self.payload.len() as u64).next_multiple_of(0x1000);
-        if bytes > IMAGE_BYTES || bytes == 0 {
-            return Err(Stop::failed("the payload is empty, or larger than 1 MiB"));
-        }
+        self.check_payload()?;
+        let bytes = (content.len() as u64).next_multiple_of(0x1000);
         let rest = IpaRange::with_size_or_empty(RAM, RAM_BYTES);
         let rest = rest.after(RAM.checked_add(bytes).unwrap_or(RAM));
         let image = allocate(memory, bytes)?;
         let mut regions = [
-            Region::new(RAM, image, Content::Measured(self.payload)),
+            Region::new(RAM, image, Content::Measured(content)),
             Region::without_memory(rest.base(), rest.bytes()),
         ];
         let populated = realm.populate(memory, &mut regions);

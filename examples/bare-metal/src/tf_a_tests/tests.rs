@@ -36,6 +36,9 @@ const fn needing(needs: Needs, test: Test) -> Test {
 /// Pages whose RIPAS is EMPTY.
 const EMPTY: [u64; 3] = [RIPAS_PAGES, RIPAS_PAGES + 0x3000, 0];
 
+/// What a Realm does whose costs are counted.
+pub(super) const COST: Test = test("cost", &[(9, NONE)]);
+
 pub(super) const ALL: &[Test] = &[
     test("sleep", &[(1, [100, 0, 0])]),
     test("S2POE undefined", &[(3, NONE)]),
