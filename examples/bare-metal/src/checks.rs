@@ -13,6 +13,7 @@ mod planes;
 mod power;
 mod refusals;
 mod several;
+mod times;
 mod token;
 
 use alloc::format;
@@ -61,6 +62,8 @@ pub fn all<'b, M: Machine>() -> Vec<(&'static str, Check<'b, M>)> {
         ("Realms at once", several::at_once),
         ("termination in the middle", control::terminate),
         ("SMCs as predicted", costs::check),
+        ("a Realm of 64 MiB", times::large_realm),
+        ("round trips", times::round_trips),
     ]
 }
 

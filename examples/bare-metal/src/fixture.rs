@@ -78,7 +78,7 @@ pub fn run<M: Machine>(machine: &M, options: &Options) -> Summary {
     let ledger = CountingLedger::new();
     let mut summary = Summary::default();
     let frames = machine.memory();
-    let free = frames.bytes();
+    let start = Balance::now(&ledger, frames);
     let host = Host::new(&*conduit, machine.access()).with_ledger(&ledger).with_relax(M::relax);
     let mut memory = CpuMemory::new(frames, STOCK);
     let began = (machine.ticks(), conduit.total().issued);
@@ -108,10 +108,14 @@ pub fn run<M: Machine>(machine: &M, options: &Options) -> Summary {
         ledger: &ledger,
         session: &session,
     };
+    // The RMM may keep what its activation took.
+    let mut before = Balance::now(&ledger, frames);
     for (name, check) in checks::all::<M>() {
         let began = (machine.ticks(), conduit.total().issued);
         let outcome = check(&fixture);
-        let outcome = outcome.and_then(|detail| balanced(&ledger, frames, free).map(|()| detail));
+        let now = Balance::now(&ledger, frames);
+        let outcome = outcome.and_then(|detail| now.expect(before).map(|()| detail));
+        before = now;
         count(&mut summary, machine, &conduit, name, began, outcome);
     }
     let dialect = session.dialect();
@@ -122,7 +126,8 @@ pub fn run<M: Machine>(machine: &M, options: &Options) -> Summary {
         Err(failed) => Err(Stop::failed(failed.error)),
     };
     memory.drain_host();
-    let outcome = outcome.and_then(|detail| balanced(&ledger, frames, free).map(|()| detail));
+    let now = Balance::now(&ledger, frames);
+    let outcome = outcome.and_then(|detail| now.expect(start).map(|()| detail));
     count(&mut summary, machine, &conduit, "close", began, outcome);
     machine.print(format_args!("{}", conduit.report(dialect)));
     machine.print(format_args!("balance: {}", ledger.balance()));
@@ -130,13 +135,36 @@ pub fn run<M: Machine>(machine: &M, options: &Options) -> Summary {
     summary
 }
 
-/// Whether all memory is where it was.
-fn balanced(ledger: &CountingLedger, frames: &Frames, free: u64) -> Result<(), Stop> {
-    let (balance, now) = (ledger.balance(), frames.bytes());
-    if balance.outstanding() == 0 && balance.leaked == 0 && now == free {
-        return Ok(());
+/// Where the memory of the machine is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Balance {
+    /// Bytes that are free.
+    free: u64,
+    /// Granules that the RMM has.
+    outstanding: u64,
+    /// Granules that are lost.
+    leaked: u64,
+}
+
+impl Balance {
+    fn now(ledger: &CountingLedger, frames: &Frames) -> Self {
+        let balance = ledger.balance();
+        let (outstanding, leaked) = (balance.outstanding(), balance.leaked);
+        Self { free: frames.bytes(), outstanding, leaked }
     }
-    Err(Stop::failed(format!("{now} of {free} bytes are free; {balance}")))
+
+    /// Checks that all memory is where it was.
+    fn expect(self, before: Self) -> Result<(), Stop> {
+        if self == before {
+            return Ok(());
+        }
+        let Self { free, outstanding, leaked } = self;
+        Err(Stop::failed(format!(
+            "{free} bytes are free, not {}; {outstanding} granules are outstanding, not {}; \
+             {leaked} are leaked, not {}",
+            before.free, before.outstanding, before.leaked
+        )))
+    }
 }
 
 /// Prints the line of a check.

@@ -2,6 +2,7 @@
 
 mod cpu;
 mod devices;
+mod phases;
 mod record;
 mod vcpu;
 
@@ -33,6 +34,7 @@ use crate::machine::Machine;
 use crate::report::Stop;
 use cpu::run_shares;
 use devices::{Console, Device};
+use phases::Phases;
 pub(crate) use record::{Record, Values};
 
 /// SPIs of a Realm's GIC.
@@ -75,6 +77,10 @@ pub(crate) struct Plan<'p, M: Machine> {
     pub(crate) shares: bool,
     /// Whether WFE ends a run.
     pub(crate) traps_events: bool,
+    /// Bytes of RAM that have memory before it runs.
+    pub(crate) mapped_ahead: u64,
+    /// Whether entries and exits are timed.
+    pub(crate) is_timed: bool,
     /// Every so many requests of `CPU_ON` one is denied; 0 for none.
     pub(crate) deny_every: u64,
     /// Of how much RAM around a fault memory is mapped at most, in bytes, a power of two.
@@ -106,6 +112,8 @@ impl<M: Machine> Plan<'_, M> {
             ripas_calls: u32::MAX,
             shares: false,
             traps_events: false,
+            mapped_ahead: 0,
+            is_timed: false,
             deny_every: 0,
             fault_window: u64::MAX,
             on_step: &|_, _| 0,
@@ -246,6 +254,32 @@ pub(crate) struct Ended {
     pub(crate) end: Option<SystemEnd>,
     /// The predicted initial measurement: the digest, and zeros.
     pub(crate) rim: [u8; 64],
+    /// What its parts took.
+    pub(crate) phases: Phases,
+    /// What entries and exits took, if that was measured.
+    pub(crate) times: Times,
+}
+
+/// Times of all virtual CPUs together, in ticks.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Times {
+    /// In the RMM and the Realm.
+    pub(crate) inside: u64,
+    /// In the host, between two entries, after stores to devices.
+    pub(crate) after_stores: u64,
+    /// The same after loads.
+    pub(crate) after_loads: u64,
+}
+
+impl Times {
+    fn of(statistics: &[Statistics]) -> Self {
+        let after = |kind| statistics.iter().map(|each| each.time_after(kind)).sum();
+        Self {
+            inside: statistics.iter().map(|each| each.time_inside).sum(),
+            after_stores: after(ExitKind::MmioStore),
+            after_loads: after(ExitKind::MmioLoad),
+        }
+    }
 }
 
 impl Ended {
@@ -274,6 +308,7 @@ pub(crate) struct Built<'r, 'b, M: Machine> {
     pub(crate) realm: Realm<'r, FixtureHost<'b, M>, New>,
     recs: Vec<Rec>,
     rim: [u8; 64],
+    phases: Phases,
 }
 
 /// A Realm that may run.
@@ -332,8 +367,10 @@ pub(crate) fn build<'s, 'b, M: Machine>(
 ) -> Result<Built<'s, 'b, M>, Stop> {
     let mut config = plan.config;
     config.personalization = plan.program.personalization(plan.salt);
+    let mut phases = Phases::begin(fixture);
     let realm = Realm::create(fixture.session, &config, Records::growing(), memory)?;
-    let mut built = Built { realm, recs: Vec::new(), rim: [0; 64] };
+    phases.end(fixture, "create");
+    let mut built = Built { realm, recs: Vec::new(), rim: [0; 64], phases };
     match fill(fixture, plan, &config, &mut built, memory) {
         Ok(()) => Ok(built),
         Err(stop) => {
@@ -388,6 +425,7 @@ fn fill<M: Machine>(
     free_regions(frames, regions);
     measured.map_err(Stop::failed)?;
     populated?;
+    built.phases.end(fixture, "populate");
 
     for index in 0..plan.vcpus {
         let arguments = if index == 0 || plan.all_on { plan.arguments } else { [0; 7] };
@@ -408,6 +446,7 @@ fn fill<M: Machine>(
         rim.add_rec(&params, &mut log).map_err(Stop::failed)?;
     }
     built.rim = rim.digest().value();
+    built.phases.end(fixture, "RECs");
     Ok(())
 }
 
@@ -470,10 +509,20 @@ fn run_built<'b, M: Machine>(
     memory: &mut CpuMemory<'_>,
     run: &mut dyn FnMut(&Running<'_, '_, M>),
 ) -> Result<Ended, Stop> {
-    let rim = built.rim;
+    let (rim, mut phases) = (built.rim, built.phases.clone());
     let (realm, recs) = built.activate(memory)?;
+    phases.end(fixture, "activate");
+    if let Err(stop) = map_ahead(fixture, plan, &realm, memory) {
+        let _ = tear_down(realm, recs, memory);
+        return Err(stop);
+    }
+    phases.end(fixture, "map");
     let cpus = Cpus { machine: fixture.machine, cpus: plan.cpus, first: plan.first_cpu };
+    let clock = || fixture.machine.ticks();
     let mut set = RecSet::with_capacity(recs.len(), &cpus);
+    if plan.is_timed {
+        set.set_clock(&clock);
+    }
     let mut left = Vec::new();
     for (index, rec) in recs.into_iter().enumerate() {
         if let Err(failed) = set.add(rec, index == 0 || plan.all_on) {
@@ -490,10 +539,32 @@ fn run_built<'b, M: Machine>(
     }
     let end = set.system_end();
     left.extend(set.drain());
+    phases.end(fixture, "run");
     let torn_down = tear_down(realm, left, memory);
+    phases.end(fixture, "tear down");
     let kicks = kicks?;
     torn_down?;
-    Ok(Ended { record: record.into_inner(), exits, kicks, end, rim })
+    let times = Times::of(&statistics);
+    Ok(Ended { record: record.into_inner(), exits, kicks, end, rim, phases, times })
+}
+
+/// Gives a Realm the memory that it has before it runs.
+fn map_ahead<M: Machine>(
+    fixture: &Fixture<'_, M>,
+    plan: &Plan<'_, M>,
+    realm: &ActiveRealm<'_, '_, M>,
+    memory: &mut CpuMemory<'_>,
+) -> Result<(), Stop> {
+    if plan.mapped_ahead == 0 {
+        return Ok(());
+    }
+    let frames = fixture.machine.memory();
+    let granules = frames.allocate(plan.mapped_ahead, 2 << 20);
+    let granules = granules.ok_or_else(|| Stop::failed("there is not enough memory"))?;
+    realm.map(memory, Ipa::new(RAM), granules).map_err(|failed| {
+        let _ = frames.free(failed.kept);
+        failed.error.into()
+    })
 }
 
 /// Runs a Realm on physical CPUs.

@@ -33,11 +33,13 @@ pub enum Program {
     Planes = 13,
     /// What runs in that plane.
     InPlane = 14,
+    /// Accesses a device again and again.
+    RoundTrips = 15,
 }
 
 impl Program {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Identify,
         Self::Content,
         Self::Touch,
@@ -52,6 +54,7 @@ impl Program {
         Self::Calls,
         Self::Planes,
         Self::InPlane,
+        Self::RoundTrips,
     ];
 
     /// Its number.

@@ -15,6 +15,7 @@
 //! | [`Token`](Program::Token) | X1 a number, see [`challenge`](token::challenge); X2 pages of RAM, X3 their bytes | |
 //! | [`Calls`](Program::Calls) | X1 number of CPUs | |
 //! | [`Planes`](Program::Planes) | X1 two pages of RAM | |
+//! | [`RoundTrips`](Program::RoundTrips) | X1 how many loads and stores | |
 //! | [`InPlane`](Program::InPlane) | X1 a page: inverts its first word into the second one | |
 
 mod calls;
@@ -26,6 +27,7 @@ mod planes;
 mod power;
 mod realm;
 mod ripas;
+mod round_trips;
 mod share;
 mod spin;
 mod timers;
@@ -66,6 +68,7 @@ async fn run<V: Vcpu>(realm: &mut Realm<'_, V>) -> Result<(), Failure> {
         Program::Token => token::run(realm).await,
         Program::Calls => calls::run(realm).await,
         Program::Planes => planes::run(realm).await,
+        Program::RoundTrips => round_trips::run(realm).await,
         Program::InPlane => planes::run_inside(realm).await,
     }
 }

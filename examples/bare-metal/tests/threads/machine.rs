@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use bare_metal::{Frames, Machine};
 use realm_sdk::abi::PaRange;
+use realm_sdk::host::Conduit;
 use realm_sdk::sro::HostAllocator;
 use rmm_model::{CallingCpu, Cpu, Model, Options};
 
@@ -30,14 +31,22 @@ struct Interrupts {
     alarm: Option<u64>,
 }
 
-pub(crate) struct Threads<'m> {
+pub(crate) struct Threads<'m, C> {
     model: &'m Model,
-    conduit: CallingCpu<'m, fn() -> u32>,
+    conduit: C,
+    access: Calling<'m>,
     frames: Frames,
     start: Instant,
     interrupts: Vec<(Mutex<Interrupts>, Condvar)>,
     ended: AtomicBool,
     printed: Mutex<Vec<String>>,
+}
+
+/// The model from the CPU of a thread.
+pub(crate) type Calling<'m> = CallingCpu<'m, fn() -> u32>;
+
+pub(crate) fn calling(model: &Model) -> Calling<'_> {
+    model.calling_cpu(|| CPU.get().into())
 }
 
 /// A model for the tests, whose counter moves with time.
@@ -52,14 +61,15 @@ pub(crate) fn model(options: Options) -> Model {
     model
 }
 
-impl<'m> Threads<'m> {
-    pub(crate) fn new(model: &'m Model, cpus: u16) -> Self {
+impl<'m, C> Threads<'m, C> {
+    /// A machine whose calls go through `conduit`.
+    pub(crate) fn new(model: &'m Model, conduit: C, cpus: u16) -> Self {
         let frames = Frames::new();
         frames.free(model.take_memory()).unwrap();
-        let current: fn() -> u32 = || CPU.get().into();
         Self {
             model,
-            conduit: model.calling_cpu(current),
+            conduit,
+            access: calling(model),
             frames,
             start: Instant::now(),
             interrupts: (0..cpus).map(|_| Default::default()).collect(),
@@ -69,7 +79,10 @@ impl<'m> Threads<'m> {
     }
 
     /// Runs something while alarms go off.
-    pub(crate) fn with_alarms<T>(&self, run: impl FnOnce() -> T) -> T {
+    pub(crate) fn with_alarms<T>(&self, run: impl FnOnce() -> T) -> T
+    where
+        C: Conduit + Sync,
+    {
         thread::scope(|scope| {
             scope.spawn(|| {
                 while !self.ended.load(Ordering::SeqCst) {
@@ -88,7 +101,10 @@ impl<'m> Threads<'m> {
         self.printed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn look_at_alarms(&self) {
+    fn look_at_alarms(&self)
+    where
+        C: Conduit + Sync,
+    {
         for cpu in 0..self.interrupts.len() {
             let now = self.ticks();
             let is_due = {
@@ -107,9 +123,9 @@ impl<'m> Threads<'m> {
     }
 }
 
-impl<'m> Machine for Threads<'m> {
-    type Conduit = CallingCpu<'m, fn() -> u32>;
-    type Access = CallingCpu<'m, fn() -> u32>;
+impl<'m, C: Conduit + Sync> Machine for Threads<'m, C> {
+    type Conduit = C;
+    type Access = Calling<'m>;
     type Interface = Cpu<'m>;
 
     fn conduit(&self) -> &Self::Conduit {
@@ -117,7 +133,7 @@ impl<'m> Machine for Threads<'m> {
     }
 
     fn access(&self) -> &Self::Access {
-        &self.conduit
+        &self.access
     }
 
     fn memory(&self) -> &Frames {

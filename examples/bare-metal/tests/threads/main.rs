@@ -1,23 +1,26 @@
-//! All checks on threads with the model RMM.
+//! All checks on threads with the model RMM, and with faults.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod machine;
 
 use bare_metal::Summary;
-use realm_sdk::abi::Dialect;
-use rmm_model::Options;
+use realm_sdk::abi::{Command, Dialect, Status};
+use realm_sdk::conduits::inject::{Fault, Injecting, Rule};
+use realm_sdk::host::Conduit;
+use rmm_model::{Model, Options};
 
 use machine::Threads;
 
 /// Three auxiliary planes, each with its own tree: feature register 3, as TF-RMM has it.
 const PLANES: u64 = 3;
+/// Checks with all that the model can do.
+const ALL: u32 = 31;
 
-fn run(options: Options, cpus: u16) -> Summary {
-    let model = machine::model(options);
-    let machine = Threads::new(&model, cpus);
+/// Runs all checks; what was counted, and printed.
+fn run<C: Conduit + Sync>(model: &Model, conduit: C, cpus: u16) -> (Summary, Vec<String>) {
+    let machine = Threads::new(model, conduit, cpus);
     let summary =
         machine.with_alarms(|| bare_metal::run(&machine, &bare_metal::Options::default()));
-    assert_eq!(model.census().undelegated, model.census().total);
     let printed = machine.printed();
     assert_eq!(printed.last().unwrap(), &summary.to_string());
     let count = |start: &str| {
@@ -26,17 +29,22 @@ fn run(options: Options, cpus: u16) -> Summary {
     let counted =
         Summary { passed: count("pass  "), failed: count("FAIL  "), skipped: count("skip  ") };
     assert_eq!(counted, summary);
-    summary
+    (summary, printed)
 }
 
 fn passes(dialect: Dialect) {
-    // With one CPU nobody can kick it or pause it.
-    let summary = run(Options::new(dialect), 1);
-    assert_eq!(summary, Summary { passed: 26, failed: 0, skipped: 3 }, "{dialect}");
+    // With one CPU nobody can kick it or pause it; and without planes none is run.
+    let model = machine::model(Options::new(dialect));
+    let (summary, _) = run(&model, machine::calling(&model), 1);
+    assert_eq!(summary, Summary { passed: ALL - 3, failed: 0, skipped: 3 }, "{dialect}");
+    assert_eq!(model.census().undelegated, model.census().total);
+
     let mut options = Options::new(dialect);
     options.features[3] = PLANES;
-    let summary = run(options, 4);
-    assert_eq!(summary, Summary { passed: 29, failed: 0, skipped: 0 }, "{dialect}");
+    let model = machine::model(options);
+    let (summary, _) = run(&model, machine::calling(&model), 4);
+    assert_eq!(summary, Summary { passed: ALL, failed: 0, skipped: 0 }, "{dialect}");
+    assert_eq!(model.census().undelegated, model.census().total);
 }
 
 #[test]
@@ -47,4 +55,47 @@ fn all_checks_pass_on_tf_rmm_2026_07() {
 #[test]
 fn all_checks_pass_on_2_0_bet3() {
     passes(Dialect::V2_0Bet3);
+}
+
+#[test]
+fn a_check_that_finds_a_fault_fails() {
+    let dialect = Dialect::V2_0Bet3;
+    let model = machine::model(Options::new(dialect));
+    let rule = Rule::command(Command::RealmActivate, dialect).nth(5);
+    let fault = Fault::status(Status::ErrorRealm);
+    let (summary, printed) =
+        run(&model, Injecting::by_rule(machine::calling(&model), rule, fault), 1);
+    assert_eq!(summary, Summary { passed: ALL - 4, failed: 1, skipped: 3 });
+    let failed: Vec<_> = printed.iter().filter(|line| line.starts_with("FAIL")).collect();
+    assert!(failed[0].contains("RMI_REALM_ACTIVATE"), "{failed:?}");
+    // Nothing is lost by it.
+    assert_eq!(model.census().undelegated, model.census().total);
+}
+
+#[test]
+fn memory_that_does_not_come_back_is_a_failure() {
+    let dialect = Dialect::TfRmm2026_07;
+    let model = machine::model(Options::new(dialect));
+    // The RMM keeps a granule of one of the first Realms.
+    let rule = Rule::command(Command::GranuleRangeUndelegate, dialect).nth(700);
+    let fault = Fault::status(Status::ErrorInput);
+    let (summary, printed) =
+        run(&model, Injecting::by_rule(machine::calling(&model), rule, fault), 1);
+    // The check that lost it, and the end.
+    assert_eq!(summary, Summary { passed: ALL - 5, failed: 2, skipped: 3 });
+    let failed: Vec<_> = printed.iter().filter(|line| line.starts_with("FAIL")).collect();
+    assert!(failed[0].contains("1 are leaked, not 0"), "{failed:?}");
+    assert!(failed[1].starts_with("FAIL  close: "), "{failed:?}");
+    assert_ne!(model.census().undelegated, model.census().total);
+}
+
+#[test]
+fn without_an_rmm_one_line_says_so() {
+    let model = machine::model(Options::new(Dialect::V2_0Bet3));
+    let fault = Fault::status(Status::ErrorGlobal);
+    let conduit = Injecting::from(machine::calling(&model), 0, fault);
+    let (summary, printed) = run(&model, conduit, 1);
+    assert_eq!(summary, Summary { passed: 0, failed: 1, skipped: 0 });
+    assert_eq!(printed.len(), 2, "{printed:?}");
+    assert!(printed[0].starts_with("FAIL  session: "), "{printed:?}");
 }
