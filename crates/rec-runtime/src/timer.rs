@@ -42,7 +42,7 @@ pub const PHYSICAL_TIMER_PPI: u32 = 30;
 pub const PMU_PPI: u32 = 23;
 
 /// Fields of `CNT*_CTL`.
-const ENABLE: u64 = 1 << 0;
+const ENABLE: u64 = 1;
 const IMASK: u64 = 1 << 1;
 const ISTATUS: u64 = 1 << 2;
 const FIELDS: u64 = ENABLE | IMASK | ISTATUS;

@@ -63,6 +63,19 @@ fn a_fault_names_the_tree_that_lacks_the_page() {
 }
 
 #[test]
+fn a_shared_fault_names_the_page() {
+    on(Dialect::TfRmm2026_07, |fixture| {
+        fixture.script(vec![], |fixture, _, rec| {
+            let esr = DATA | MISSING;
+            let exit = fixture.decode(rec, Answer::resume(), sync(esr, hpfar(DEVICE)));
+            let Exit::SharedFault(fault) = exit else { panic!("{exit:?}") };
+            assert_eq!((fault.page(), fault.esr().0), (DEVICE, esr));
+            assert!(fault.status().is_translation());
+        });
+    });
+}
+
+#[test]
 fn debug_prints_all_of_a_store_except_its_value() {
     on(Dialect::TfRmm2026_07, |fixture| {
         fixture.script(vec![], |fixture, _, rec| {
