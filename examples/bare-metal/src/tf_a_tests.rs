@@ -1,8 +1,8 @@
 //! Arm's Realm payload of TF-A-Tests, served by this host: the tests that need one REC.
 //!
 //! The payload is a file in the archive ([`PAYLOAD`]). It asks the host for a buffer in shared
-//! memory, finds there which test it is to run, and tells the result by a host call. Each test has a
-//! Realm of its own.
+//! memory, finds there which test it is to run, and tells the result by a host call. Each test has
+//! a Realm of its own.
 //!
 //! Source: TF-A-Tests of August 2026, `realm/realm_payload_main.c`,
 //! `include/runtime_services/host_realm_managment/host_shared_data.h`.

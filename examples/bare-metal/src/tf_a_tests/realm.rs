@@ -88,8 +88,8 @@ where
     M: Machine,
     P: Platform<Conduit: Sync, Lock: Send + Sync> + Sync,
 {
-    /// What a Realm costs: to create it with 1 MiB of measured content, to map 64 MiB, to have the
-    /// payload execute one command, and to tear it down; in calls to the RMM, and in ticks.
+    /// What a Realm costs: to create it with 1 MiB of content, to map 64 MiB, to have the payload
+    /// execute one command, and to tear it down; in calls to the RMM, and in ticks.
     pub(super) fn cost(&self, memory: &mut CpuMemory<'_>, issued: &dyn Fn() -> u64) -> Outcome {
         self.check_payload()?;
         let mut image = self.payload.to_vec();
@@ -101,7 +101,7 @@ where
         let config = RealmConfig::new(IPA_WIDTH);
         let realm = Realm::create(self.rmm, &config, Records::growing(), memory)?;
         let mut parts = Parts { vcpus: RecSet::with_capacity(1, &placement), realm: Some(realm) };
-        let realm = match self.fill(&mut parts, memory, &image) {
+        let realm = match self.fill(&mut parts, memory, Content::Unmeasured(&image)) {
             Ok(realm) => realm,
             Err(stop) => return Err(parts.give_up(memory, stop)),
         };
@@ -147,7 +147,7 @@ where
         let config = self.config(test)?;
         let realm = Realm::create(self.rmm, &config, Records::growing(), memory)?;
         let mut parts = Parts { vcpus: RecSet::with_capacity(1, &placement), realm: Some(realm) };
-        match self.fill(&mut parts, memory, self.payload) {
+        match self.fill(&mut parts, memory, Content::Measured(self.payload)) {
             Ok(realm) => {
                 let outcome = self.serve(&realm, &parts.vcpus, memory, test);
                 let torn_down = tear_down(realm, parts.vcpus, memory);
@@ -174,18 +174,19 @@ where
         &self,
         parts: &mut Parts<'r, P>,
         memory: &mut CpuMemory<'_>,
-        content: &[u8],
+        content: Content<'_>,
     ) -> Result<Realm<'r, P, Active>, Stop> {
         let Some(realm) = parts.realm.as_mut() else { return Err(Stop::failed("no Realm")) };
         self.check_payload()?;
-        let bytes = (content.len() as u64).next_multiple_of(0x1000);
+        let (Content::Measured(file) | Content::Unmeasured(file)) = content else {
+            return Err(Stop::failed("no content"));
+        };
+        let bytes = (file.len() as u64).next_multiple_of(0x1000);
         let rest = IpaRange::with_size_or_empty(RAM, RAM_BYTES);
         let rest = rest.after(RAM.checked_add(bytes).unwrap_or(RAM));
         let image = allocate(memory, bytes)?;
-        let mut regions = [
-            Region::new(RAM, image, Content::Measured(content)),
-            Region::without_memory(rest.base(), rest.bytes()),
-        ];
+        let mut regions =
+            [Region::new(RAM, image, content), Region::without_memory(rest.base(), rest.bytes())];
         let populated = realm.populate(memory, &mut regions);
         for region in regions {
             give_back(memory, region.into_memory());
