@@ -43,7 +43,7 @@ pub(super) fn halt() -> ! {
 }
 
 #[panic_handler]
-#[expect(unsafe_code, reason = "there is no conduit at hand")]
+#[expect(unsafe_code, reason = "a panic has no conduit")]
 fn panicked(info: &PanicInfo<'_>) -> ! {
     let line = info.location().map_or(0, core::panic::Location::line);
     // SAFETY: the program runs at EL1 of a Realm, and its memory is mapped at its IPAs.
