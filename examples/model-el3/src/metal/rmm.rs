@@ -40,6 +40,8 @@ impl Rmm {
         let interface = HardwareInterface::new().map_err(|error| format!("{error}"))?;
         let dialect = dialect()?;
         let mut options = Options::new(dialect).with_vtr(interface.vtr());
+        // Three auxiliary planes, with a tree each, as TF-RMM has them on this machine.
+        options.features[3] = 3;
         options.dram = memory;
         options.wait_polls = WAIT_POLLS;
         // SAFETY: the device tree says that there is memory, at which this program has no

@@ -7,7 +7,9 @@
 use realm_guest::layout;
 use realm_guest::vcpu::{Aborted, Timer, Vcpu};
 use rmi_abi::psci::PsciReturnCode;
-use rmi_abi::rsi::{Command, HostCallBlock, RealmConfigPage, ReturnCode, RipasChangeFlags};
+use rmi_abi::rsi::{
+    Command, HostCallBlock, PlaneRunPage2_0, RealmConfigPage, ReturnCode, RipasChangeFlags,
+};
 use rmi_abi::rtt::Ripas;
 use rmi_abi::{Ipa, IpaRange};
 use rsi::smc::SmcConduit;
@@ -235,8 +237,14 @@ impl Vcpu for Cpu<'_> {
 
     async fn plane_enter(&mut self, plane: u64, run: Ipa) -> Result<(), ReturnCode> {
         registers::barrier();
-        // The run page is memory of the program, in which the payload has no object.
-        self.call(Command::PlaneEnter, [plane, run.raw(), 0]).map(|_| ())
+        // SAFETY: the page is RAM of the program, which waits for the call.
+        let Some(page) = (unsafe { object::<PlaneRunPage2_0>(run) }) else {
+            return self.call(Command::PlaneEnter, [plane, run.raw(), 0]).map(|_| ());
+        };
+        // SAFETY: what runs in the plane is the payload, on a stack of its own.
+        let entered = unsafe { self.rsi.enter_plane(plane, page) };
+        registers::barrier();
+        entered.map(|_| ()).map_err(code)
     }
 
     async fn unknown_call(&mut self, function: u64) -> u64 {
