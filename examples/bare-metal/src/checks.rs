@@ -11,6 +11,7 @@ mod interrupts;
 mod memory;
 mod planes;
 mod power;
+mod protection;
 mod refusals;
 mod several;
 mod times;
@@ -38,6 +39,7 @@ pub fn all<'b, M: Machine>() -> Vec<(&'static str, Check<'b, M>)> {
         ("discovery", discovery::check),
         ("wrong configurations", configurations::check),
         ("refused commands", refusals::check),
+        ("granule protection", protection::check),
         ("identity of a Realm", identity::check),
         ("measured and unmeasured content", content::check),
         ("RAM by blocks", memory::blocks),

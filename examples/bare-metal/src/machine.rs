@@ -3,6 +3,7 @@
 use core::fmt;
 use core::num::NonZeroU32;
 
+use realm_sdk::abi::Pa;
 use realm_sdk::host::{Conduit, HostAccess};
 use realm_sdk::vgic::VirtualInterface;
 
@@ -66,6 +67,13 @@ pub trait Machine: Sync {
 
     /// The virtual CPU interface of this CPU. It is used on this CPU only, with interrupts masked.
     fn interface(&self) -> Self::Interface;
+
+    /// Whether the host can read memory, which may be the RMM's; `None` if the machine cannot tell.
+    /// Nothing else comes of trying.
+    fn can_read(&self, at: Pa) -> Option<bool> {
+        let _ = at;
+        None
+    }
 
     /// The physical counter (`CNTPCT_EL0`), in ticks.
     fn ticks(&self) -> u64;

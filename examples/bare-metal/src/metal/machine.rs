@@ -4,6 +4,7 @@ use core::fmt;
 use core::num::NonZeroU32;
 
 use bare_metal::{Frames, Machine};
+use realm_sdk::abi::Pa;
 use realm_sdk::host::smc::SmcConduit;
 use realm_sdk::vgic::HardwareInterface;
 
@@ -79,6 +80,10 @@ impl Machine for Metal {
             Ok(interface) => interface,
             Err(error) => power::stop(format_args!("CPU {}: {error}", cpu::index())),
         }
+    }
+
+    fn can_read(&self, at: Pa) -> Option<bool> {
+        Some(cpu::probe(usize::try_from(at.raw()).ok()?).is_some())
     }
 
     fn ticks(&self) -> u64 {

@@ -1,4 +1,5 @@
 //! A machine whose CPUs are threads, with the model RMM.
+#![expect(unsafe_code, reason = "reading memory that may be the RMM's")]
 
 use std::cell::Cell;
 use std::fmt;
@@ -9,8 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bare_metal::{Frames, Machine};
-use realm_sdk::abi::PaRange;
-use realm_sdk::host::Conduit;
+use realm_sdk::abi::{Pa, PaRange};
+use realm_sdk::host::{Conduit, HostAccess};
 use realm_sdk::sro::HostAllocator;
 use rmm_model::{CallingCpu, Cpu, Model, Options};
 
@@ -195,6 +196,11 @@ impl<'m, C: Conduit + Sync> Machine for Threads<'m, C> {
 
     fn interface(&self) -> Cpu<'m> {
         self.model.cpu(CPU.get().into())
+    }
+
+    fn can_read(&self, at: Pa) -> Option<bool> {
+        // SAFETY: no reference reaches the model's memory, and it says what is not the host's.
+        Some(unsafe { self.access.read(at, &mut [0; 4]) }.is_ok())
     }
 
     fn ticks(&self) -> u64 {
