@@ -95,6 +95,15 @@ impl Machine for Metal {
         u32::try_from(cpu::frequency()).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX)
     }
 
+    /// Budgets of waiting count calls of this function. An emulator may stop a CPU for milliseconds
+    /// while another waits for it, so a call takes ten microseconds.
+    fn relax() {
+        let until = cpu::ticks().saturating_add(cpu::frequency() / 100_000);
+        while cpu::ticks() < until {
+            core::hint::spin_loop();
+        }
+    }
+
     fn print(&self, line: fmt::Arguments<'_>) {
         console::print(format_args!("{line}\n"));
     }
