@@ -14,6 +14,7 @@ mod power;
 mod protection;
 mod refusals;
 mod several;
+mod teardown;
 mod times;
 mod token;
 
@@ -63,6 +64,7 @@ pub fn all<'b, M: Machine>() -> Vec<(&'static str, Check<'b, M>)> {
         ("Realms in sequence", several::in_sequence),
         ("Realms at once", several::at_once),
         ("termination in the middle", control::terminate),
+        ("teardown", teardown::check),
         ("SMCs as predicted", costs::check),
         ("a Realm of 64 MiB", times::large_realm),
         ("round trips", times::round_trips),

@@ -315,6 +315,11 @@ pub(crate) struct Built<'r, 'b, M: Machine> {
 pub(crate) type ActiveRealm<'r, 'b, M> = Realm<'r, FixtureHost<'b, M>, Active>;
 
 impl<'r, 'b, M: Machine> Built<'r, 'b, M> {
+    /// The Realm and its RECs.
+    pub(crate) fn into_parts(self) -> (Realm<'r, FixtureHost<'b, M>, New>, Vec<Rec>) {
+        (self.realm, self.recs)
+    }
+
     /// Its RECs.
     pub(crate) fn recs(&self) -> &[Rec] {
         &self.recs

@@ -14,7 +14,7 @@ use machine::Threads;
 /// Three auxiliary planes, each with its own tree: feature register 3, as TF-RMM has it.
 const PLANES: u64 = 3;
 /// Checks with all that the model can do.
-const ALL: u32 = 32;
+const ALL: u32 = 33;
 
 /// Runs all checks; what was counted, and printed.
 fn run<C: Conduit + Sync>(model: &Model, conduit: C, cpus: u16) -> (Summary, Vec<String>) {
