@@ -119,9 +119,9 @@ impl<C> Counting<C> {
         command.fid(dialect).map(|fid| self.counters(fid.0.into()).read()).unwrap_or_default()
     }
 
-    /// Calls by which a session has determined the dialect: `RMI_GPT_INFO` without a range, which
-    /// every RMM refuses, in a way that depends on the dialect. They are counted here, and not as
-    /// failed calls.
+    /// Calls by which a session has determined the dialect, see
+    /// [`Discovered::probe`](rmi_host::Discovered::probe): refusals of them are expected. They are
+    /// counted here, and not as failed calls.
     pub fn probes(&self) -> u64 {
         self.probes.load(Ordering::Relaxed)
     }

@@ -96,8 +96,8 @@ pub unsafe trait Platform {
     /// With a dialect the compiler removes what belongs to others. A session is not opened on an
     /// RMM for which probing finds another, nor with
     /// [`SessionOptions::dialect`](crate::SessionOptions::dialect) set to another
-    /// ([`SessionError::OtherDialect`](crate::SessionError::OtherDialect)). Probing finds 1.0,
-    /// `tf-rmm-2026-07` and 2.0-bet3; for another dialect the option has to be set.
+    /// ([`SessionError::OtherDialect`](crate::SessionError::OtherDialect)). Probing is
+    /// described at [`Discovered::probe`](crate::Discovered::probe).
     const DIALECT: Option<Dialect> = None;
 
     /// Whether Realms may have auxiliary trees: planes with translation tables of their own. If it
@@ -153,6 +153,22 @@ pub enum OnlyTfRmm2026_07 {}
 
 impl ServedDialect for OnlyTfRmm2026_07 {
     const DIALECT: Option<Dialect> = Some(Dialect::TfRmm2026_07);
+}
+
+/// Only [`Dialect::V2_0Bet0`].
+#[derive(Debug)]
+pub enum OnlyV2_0Bet0 {}
+
+impl ServedDialect for OnlyV2_0Bet0 {
+    const DIALECT: Option<Dialect> = Some(Dialect::V2_0Bet0);
+}
+
+/// Only [`Dialect::V2_0Bet1`].
+#[derive(Debug)]
+pub enum OnlyV2_0Bet1 {}
+
+impl ServedDialect for OnlyV2_0Bet1 {
+    const DIALECT: Option<Dialect> = Some(Dialect::V2_0Bet1);
 }
 
 /// Only [`Dialect::V2_0Bet3`].

@@ -62,6 +62,7 @@
 //! ```
 
 mod hotplug;
+mod probing;
 mod tracked;
 
 use core::fmt;
@@ -75,30 +76,20 @@ use crate::access::AccessFault;
 use crate::channel::{Call, Channel, Progress, RetryBudget};
 use crate::command::SharedMemory;
 use crate::command::rmm::ConfigCodes;
-use crate::conduit::{Conduit, Registers};
+use crate::conduit::Conduit;
 use crate::error::{Error, Failed, Subject};
 use crate::granules::{Machine, Undelegated};
 use crate::open_sessions::Configuring;
 use crate::platform::Platform;
 use crate::wait::Wait;
 
+pub use probing::{DialectSource, is_probe};
 pub use tracked::TrackingError;
-
-/// Whether this call is how a session distinguishes 2.0-bet3 from earlier dialects: `RMI_GPT_INFO`
-/// without a range. Where the command exists it refuses the range.
-///
-/// For conduits that count failures: this refusal is expected.
-#[must_use]
-pub fn is_probe(registers: &Registers) -> bool {
-    let [x0, base, top, ..] = *registers;
-    let fid = Command::GptInfo.fid(Dialect::V2_0Bet3);
-    fid.is_some_and(|fid| u64::from(fid.0) == x0) && base == 0 && top == 0
-}
 
 /// The options for opening a session.
 ///
-/// The betas of 2.0 cannot all be distinguished, so an embedder that knows the RMM sets the
-/// dialect:
+/// The known dialects are told apart by probing ([`Discovered::probe`]). An RMM that is none of them
+/// may be taken for one of them, so an embedder that knows the RMM sets the dialect:
 ///
 /// ```
 /// use rmi_abi::{Dialect, GranuleSize};
@@ -136,9 +127,8 @@ pub struct SessionOptions {
     pub retry_budget: RetryBudget,
     /// The exception levels at which the host runs.
     pub host_mode: HostMode,
-    /// Whether a session opens on an RMM whose dialect the SDK does not drive completely: 1.0,
-    /// 2.0-bet0 and 2.0-bet1. Their commands can then be issued one by one; the crates above do not
-    /// build Realms on them.
+    /// Whether a session opens on an RMM whose dialect the SDK does not drive completely: 1.0. Its
+    /// commands can then be issued one by one; the crates above do not build Realms on it.
     pub allow_partial_dialect: bool,
 }
 
@@ -282,6 +272,7 @@ impl<T> From<Failed<T, Self>> for SessionError {
 pub struct Discovered<P> {
     channel: Channel<P>,
     features: Features,
+    source: DialectSource,
     granule_size: GranuleSize,
     tracking_region: Option<TrackingRegionSize>,
 }
@@ -290,11 +281,19 @@ impl<P: Platform> Discovered<P> {
     /// Looks for an RMM: negotiates a version, determines the dialect unless it is given, and reads
     /// the feature registers.
     ///
-    /// No command with a side effect is issued. 2.0 is requested first, then 1.0. The betas of 2.0
-    /// cannot be distinguished by their version. 2.0-bet3 is recognised by `RMI_GPT_INFO`, whose
-    /// number no earlier dialect uses; any other 2.0 RMM is taken for `tf-rmm-2026-07`.
+    /// No command with a side effect is issued. 2.0 is requested first, then 1.0. The dialects of
+    /// 2.0 have the same version, and are told apart by at most three commands that only read:
     ///
-    /// Source: DEN0137 2.0-bet3, RMI_VERSION, RMI_FEATURES, RMI_GPT_INFO.
+    /// 1. `RMI_GPT_INFO`, whose number only 2.0-bet3 uses.
+    /// 2. `RMI_GRANULE_TRACKING_GET` for the addresses 0 and 0, which are no range; 2.0-bet0 takes
+    ///    the first of them only.
+    /// 3. `RMI_RMM_STATE_GET`, which 2.0-bet1 has and TF-RMM (July 2026) has not.
+    ///
+    /// 2.0-bet2 and TF-RMM of other months are not told from the dialects that answer alike.
+    /// [`Discovered::dialect_source`] says how far the result can be trusted.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_VERSION, RMI_FEATURES, RMI_GPT_INFO,
+    /// RMI_GRANULE_TRACKING_GET, RMI_RMM_STATE_GET.
     ///
     /// # Errors
     ///
@@ -307,28 +306,32 @@ impl<P: Platform> Discovered<P> {
                 Err(platform) => return Err(Failed::new(platform, SessionError::OtherMachine)),
             };
         match Self::look(&mut channel, options) {
-            Ok(features) => {
+            Ok((features, source)) => {
                 let SessionOptions { granule_size, tracking_region, .. } = options;
-                Ok(Self { channel, features, granule_size, tracking_region })
+                Ok(Self { channel, features, source, granule_size, tracking_region })
             }
             Err(error) => Err(Failed::new(channel.into_platform(), error)),
         }
     }
 
-    fn look(channel: &mut Channel<P>, options: SessionOptions) -> Result<Features, SessionError> {
+    fn look(
+        channel: &mut Channel<P>,
+        options: SessionOptions,
+    ) -> Result<(Features, DialectSource), SessionError> {
+        let mut source = DialectSource::Options;
         if let Some(dialect) = options.dialect {
             // Before any call: its numbers may have other meanings.
             Self::require(dialect)?;
         }
         match channel.version(channel.dialect().version()) {
-            Ok(()) if options.dialect.is_some() || channel.dialect() == Dialect::V1_0 => {}
+            Ok(()) if options.dialect.is_some() => {}
+            // The platform is built for 1.0 only.
+            Ok(()) if channel.dialect() == Dialect::V1_0 => source = DialectSource::Version,
             Ok(()) => {
-                let found = match channel.has_gpt_info()? {
-                    true => Dialect::V2_0Bet3,
-                    false => Dialect::TfRmm2026_07,
-                };
+                let (found, how) = channel.find_dialect()?;
                 Self::require(found)?;
                 channel.set_dialect(found);
+                source = how;
             }
             Err(SessionError::Version { lower, .. })
                 if options.dialect.is_none() && lower == Dialect::V1_0.version() =>
@@ -336,6 +339,7 @@ impl<P: Platform> Discovered<P> {
                 Self::require(Dialect::V1_0)?;
                 channel.set_dialect(Dialect::V1_0);
                 channel.version(lower)?;
+                source = DialectSource::Version;
             }
             Err(error) => return Err(error),
         }
@@ -354,7 +358,7 @@ impl<P: Platform> Discovered<P> {
         if !features.supports_granule(options.granule_size) {
             return Err(SessionError::GranuleSize(options.granule_size));
         }
-        Ok(features)
+        Ok((features, source))
     }
 
     /// Refuses a dialect that the platform is not built for.
@@ -375,6 +379,26 @@ impl<P: Platform> Discovered<P> {
     #[must_use]
     pub const fn dialect(&self) -> Dialect {
         self.channel.dialect()
+    }
+
+    /// How the dialect was determined.
+    ///
+    /// ```
+    /// use rmi_abi::Dialect;
+    /// use rmi_host::{DialectSource, Discovered, SessionOptions};
+    /// use rmm_model::{Model, Options};
+    ///
+    /// for dialect in Options::DIALECTS {
+    ///     let model = Model::new(Options::new(dialect))?;
+    ///     let found = Discovered::probe(model.host(), SessionOptions::default())?;
+    ///     assert_eq!(found.dialect(), dialect);
+    ///     assert_eq!(found.dialect_source(), DialectSource::Answers);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub const fn dialect_source(&self) -> DialectSource {
+        self.source
     }
 
     /// The platform.
@@ -403,9 +427,9 @@ impl<P: Platform> Discovered<P> {
     ) -> Result<Configured<P>, Failed<Self, SessionError>> {
         match self.agree(page) {
             Ok(granule_size) => {
-                let Self { channel, features, .. } = self;
+                let Self { channel, features, source, .. } = self;
                 let channel = channel.with_granule_size(granule_size).counted();
-                Ok(Configured { channel, features })
+                Ok(Configured { channel, features, source })
             }
             Err(error) => Err(Failed::new(self, error)),
         }
@@ -471,7 +495,7 @@ impl<P: Platform> Discovered<P> {
 /// Whether the SDK builds and runs Realms in a dialect. Of the other dialects it has only the
 /// commands.
 const fn is_fully_supported(dialect: Dialect) -> bool {
-    matches!(dialect, Dialect::TfRmm2026_07 | Dialect::V2_0Bet3)
+    dialect.is_2_0()
 }
 
 /// An RMM that is configured, but which this session has not activated yet.
@@ -489,6 +513,7 @@ const fn is_fully_supported(dialect: Dialect) -> bool {
 pub struct Configured<P> {
     channel: Channel<P>,
     features: Features,
+    source: DialectSource,
 }
 
 impl<P: Platform> Configured<P> {
@@ -533,7 +558,8 @@ impl<P: Platform> Configured<P> {
     ///
     /// If the RMM is not active, every command is refused with [`Status::ErrorGlobal`].
     pub fn into_active(self) -> Rmm<P> {
-        Rmm { channel: self.channel, features: self.features }
+        let Self { channel, features, source } = self;
+        Rmm { channel, features, source }
     }
 
     /// Returns the platform. The RMM keeps its configuration.
@@ -573,6 +599,7 @@ impl<P: Platform> Configured<P> {
 pub struct Rmm<P> {
     channel: Channel<P>,
     features: Features,
+    source: DialectSource,
 }
 
 /// # What the session is
@@ -581,6 +608,12 @@ impl<P> Rmm<P> {
     #[must_use]
     pub const fn features(&self) -> &Features {
         &self.features
+    }
+
+    /// How the dialect was determined.
+    #[must_use]
+    pub const fn dialect_source(&self) -> DialectSource {
+        self.source
     }
 }
 
@@ -752,12 +785,6 @@ impl<P: Platform> Channel<P> {
                 higher: InterfaceVersion(reply.x2()),
             }),
         }
-    }
-
-    fn has_gpt_info(&self) -> Result<bool, Error> {
-        let call = Call::new(Command::GptInfo, Subject::Rmm, [0, 0]);
-        let (result, _) = self.ask_in(Dialect::V2_0Bet3, &call)?;
-        Ok(!result.is_not_supported() && result.status() != Status::ErrorNotSupported)
     }
 
     /// `RMI_FEATURES`: reads one feature register; 0 for one that the RMM does not have.

@@ -36,7 +36,9 @@ fn session<'c, C: Conduit + Debug>(
 
 #[test]
 fn memory_of_which_the_rmm_knows_a_part_is_not_reported_as_good() {
-    for dialect in [Dialect::TfRmm2026_07, Dialect::V2_0Bet3] {
+    // An answer of 2.0-bet0 is for a region of a GiB, whatever part of it is memory.
+    let by_range = |dialect: &Dialect| dialect.tracking_get_takes_range();
+    for dialect in Options::DIALECTS.into_iter().filter(by_range) {
         let known = 5 * MIB + 3 * PAGE;
         let model = model(dialect, known);
         let rmm = session(&model, &model);
@@ -54,6 +56,24 @@ fn memory_of_which_the_rmm_knows_a_part_is_not_reported_as_good() {
                 assert_eq!(state, TrackingRegionState::None);
             }
         }
+    }
+}
+
+#[test]
+fn an_address_answers_for_its_region_where_the_command_takes_no_range() {
+    let model = model(Dialect::V2_0Bet0, 8 * MIB);
+    let conduit = &model;
+    let rmm = session(&conduit, &model);
+    let before = model.calls();
+    assert_eq!(rmm.check_memory(range(RAM + PAGE, 7 * MIB)), Ok(()));
+    assert_eq!(model.calls() - before, 1);
+    // The next region has no memory, and the one before has none.
+    let gib = 1 << 30;
+    for (base, bytes, calls) in [(RAM, gib + PAGE, 2), (RAM - PAGE, 2 * PAGE, 1)] {
+        let before = model.calls();
+        let refused = rmm.check_memory(range(base, bytes));
+        assert!(matches!(refused, Err(TrackingError::NotTracked { .. })), "{refused:?}");
+        assert_eq!(model.calls() - before, calls);
     }
 }
 

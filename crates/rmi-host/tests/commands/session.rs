@@ -1,7 +1,11 @@
 //! What a session needs in order to open, and in which order it asks for it.
 
-use rmi_abi::{Command, Dialect, GranuleSize};
-use rmi_host::{Conduit, Discovered, Host, Rmm, SessionError, SessionOptions, Undelegated};
+use rmi_abi::{Command, Dialect, GranuleSize, ResultWord, Status};
+use rmi_host::session::is_probe;
+use rmi_host::{
+    Conduit, DialectSource, Discovered, Host, Registers, Rmm, SessionError, SessionOptions,
+    Undelegated,
+};
 
 use crate::fixture::{Fake, PAGE, Platform, host};
 
@@ -16,8 +20,8 @@ pub(crate) fn willing() -> Fake {
 fn a_dialect_without_full_support_is_refused_before_anything_changes() {
     for (dialect, whole) in [
         (Dialect::V1_0, false),
-        (Dialect::V2_0Bet0, false),
-        (Dialect::V2_0Bet1, false),
+        (Dialect::V2_0Bet0, true),
+        (Dialect::V2_0Bet1, true),
         (Dialect::TfRmm2026_07, true),
         (Dialect::V2_0Bet3, true),
     ] {
@@ -26,7 +30,11 @@ fn a_dialect_without_full_support_is_refused_before_anything_changes() {
         options.dialect = Some(dialect);
         let found = Discovered::probe(Host::new(&fake, &fake), options);
         if whole {
-            assert_eq!(found.unwrap().dialect(), dialect);
+            let found = found.unwrap();
+            assert_eq!(
+                (found.dialect(), found.dialect_source()),
+                (dialect, DialectSource::Options)
+            );
             continue;
         }
         let failed = found.unwrap_err();
@@ -39,7 +47,8 @@ fn a_dialect_without_full_support_is_refused_before_anything_changes() {
         options.allow_partial_dialect = true;
         let found = Discovered::probe(failed.kept, options).unwrap();
         let configured = found.configure(&mut host(0x7000_0000, PAGE)).unwrap();
-        assert_eq!(configured.into_active().dialect(), dialect);
+        let rmm = configured.into_active();
+        assert_eq!((rmm.dialect(), rmm.dialect_source()), (dialect, DialectSource::Options));
     }
 }
 
@@ -52,6 +61,117 @@ fn an_rmm_of_1_0_that_is_found_by_probing_is_refused_by_name() {
     let failed = Discovered::probe(Host::new(&fake, &fake), SessionOptions::default()).unwrap_err();
     assert_eq!(failed.error, SessionError::PartialDialect(Dialect::V1_0));
     assert_eq!(fake.calls().len(), 2);
+    // An embedder that wants it nevertheless is told how it was found.
+    let fake = Fake::default();
+    fake.next([1, 0x1_0000, 0x1_0000, 0, 0, 0, 0, 0]);
+    fake.always([0, u64::MAX, 0, 0, 0, 0, 0, 0]);
+    let mut options = SessionOptions::default();
+    options.allow_partial_dialect = true;
+    let found = Discovered::probe(Host::new(&fake, &fake), options).unwrap();
+    assert_eq!((found.dialect(), found.dialect_source()), (Dialect::V1_0, DialectSource::Version));
+}
+
+/// What an RMM whose probes are answered like this is taken for, and how many probes there were.
+fn taken_for(answers: &[u64]) -> (Dialect, DialectSource, usize) {
+    let fake = Fake::default();
+    fake.next([0, 0x2_0000, 0x2_0000, 0, 0, 0, 0, 0]);
+    for x0 in answers {
+        fake.next([*x0, 0, 0, 0, 0, 0, 0, 0]);
+    }
+    fake.always([0, u64::MAX, 0, 0, 0, 0, 0, 0]);
+    let found = Discovered::probe(Host::new(&fake, &fake), SessionOptions::default()).unwrap();
+    let calls = fake.calls();
+    let probes: Vec<Registers> = calls.iter().copied().filter(is_probe).collect();
+    // They come after the version, and in this order.
+    let expected: [Registers; 3] = [
+        [0xc400_0211, 0, 0, 0, 0, 0, 0, 0],
+        [0xc400_01e1, 0, 0, 0, 0, 0, 0, 0],
+        [0xc400_01ee, 1, 1, 1, 0, 0, 0, 0],
+    ];
+    assert_eq!(Some(&probes[..]), expected.get(..probes.len()));
+    assert_eq!(Some(&probes[..]), calls.get(1..1 + probes.len()));
+    // The five feature registers are read after them.
+    assert_eq!(calls.len(), 1 + probes.len() + 5);
+    (found.dialect(), found.dialect_source(), probes.len())
+}
+
+#[test]
+fn the_answers_to_probes_decide() {
+    use DialectSource::{Answers, Assumed};
+    const UNKNOWN: u64 = u64::MAX;
+    let word = |status| ResultWord::from_status(status).0;
+    let [success, input, global, not_supported, tracking] = [
+        Status::Success,
+        Status::ErrorInput,
+        Status::ErrorGlobal,
+        Status::ErrorNotSupported,
+        Status::ErrorTracking,
+    ]
+    .map(word);
+    let bet0 = (Dialect::V2_0Bet0, Answers, 2);
+    let tf_rmm = Dialect::TfRmm2026_07;
+    for (answers, expected) in [
+        (&[input][..], (Dialect::V2_0Bet3, Answers, 1)),
+        (&[success], (Dialect::V2_0Bet3, Answers, 1)),
+        // Active, and not active.
+        (&[UNKNOWN, success], bet0),
+        (&[not_supported, global], bet0),
+        (&[UNKNOWN, input, success], (Dialect::V2_0Bet1, Answers, 3)),
+        (&[UNKNOWN, input, UNKNOWN], (tf_rmm, Answers, 3)),
+        // No known dialect gives these answers.
+        (&[UNKNOWN, UNKNOWN], (tf_rmm, Assumed, 2)),
+        (&[UNKNOWN, tracking], (tf_rmm, Assumed, 2)),
+        (&[UNKNOWN, input, input], (tf_rmm, Assumed, 3)),
+    ] {
+        assert_eq!(taken_for(answers), expected, "{answers:x?}");
+    }
+}
+
+#[test]
+fn an_rmm_that_stays_busy_is_taken_for_nothing() {
+    for (before, status) in
+        [(0, Status::Busy), (0, Status::Blocked), (1, Status::Busy), (2, Status::Busy)]
+    {
+        let fake = Fake::default();
+        fake.next([0, 0x2_0000, 0x2_0000, 0, 0, 0, 0, 0]);
+        for x0 in [u64::MAX, ResultWord::from_status(Status::ErrorInput).0].iter().take(before) {
+            fake.next([*x0, 0, 0, 0, 0, 0, 0, 0]);
+        }
+        fake.always([ResultWord::from_status(status).0, 0, 0, 0, 0, 0, 0, 0]);
+        let mut options = SessionOptions::default();
+        options.retry_budget = rmi_host::RetryBudget::NONE;
+        let failed = Discovered::probe(Host::new(&fake, &fake), options).unwrap_err();
+        let SessionError::Call(error) = failed.error else { panic!("{}", failed.error) };
+        assert_eq!(error.status(), Some(status), "{before}");
+        assert_eq!(fake.calls().len(), 2 + before);
+    }
+}
+
+#[test]
+fn a_call_with_other_arguments_is_no_probe() {
+    for registers in [
+        [0xc400_0211, 0x1000, 0, 0, 0, 0, 0, 0],
+        [0xc400_0211, 0, 0x1000, 0, 0, 0, 0, 0],
+        [0xc400_01e1, 0, 0x1000, 0, 0, 0, 0, 0],
+        [0xc400_01ee, 0, 0, 0, 0, 0, 0, 0],
+        [0xc400_01ee, 1, 1, 0, 0, 0, 0, 0],
+        [0xc400_0165, 0, 0, 0, 0, 0, 0, 0],
+        [0xc400_0165, 1, 1, 1, 0, 0, 0, 0],
+    ] {
+        assert!(!is_probe(&registers), "{registers:x?}");
+    }
+}
+
+#[test]
+fn how_a_dialect_was_found_is_said() {
+    for (source, said) in [
+        (DialectSource::Options, "not confirmed"),
+        (DialectSource::Version, "version"),
+        (DialectSource::Answers, "2.0-bet2"),
+        (DialectSource::Assumed, "no known dialect"),
+    ] {
+        assert!(source.to_string().contains(said), "{source}");
+    }
 }
 
 #[test]
