@@ -7,8 +7,8 @@ use realm_sdk::builder::{
     BuildError, Content, PlaneTables, Realm, RealmConfig, RealmStorage, RecStart, Region,
 };
 use realm_sdk::host::{
-    Channel, CountingLedger, Discovered, Error, OnlyTfRmm2026_07, OnlyV2_0Bet3, RetryBudget,
-    ServedDialect, SessionError, SessionOptions,
+    Channel, CountingLedger, Discovered, Error, OnlyTfRmm2026_07, OnlyV2_0Bet0, OnlyV2_0Bet1,
+    OnlyV2_0Bet3, RetryBudget, ServedDialect, SessionError, SessionOptions,
 };
 use realm_sdk::sro::{self, FixedPool};
 use rmm_model::{Model, Options};
@@ -55,6 +55,8 @@ fn whole<D: ServedDialect>() {
 fn a_realm_is_built_and_torn_down_in_the_only_dialect() {
     whole::<OnlyTfRmm2026_07>();
     whole::<OnlyV2_0Bet3>();
+    whole::<OnlyV2_0Bet1>();
+    whole::<OnlyV2_0Bet0>();
 }
 
 /// A platform that is built without auxiliary trees.
@@ -119,7 +121,7 @@ fn refused<D: ServedDialect>(dialect: Dialect, told: Option<Dialect>) -> (Sessio
 #[test]
 fn an_rmm_of_another_dialect_is_refused() {
     let (tf_rmm, bet3) = (Dialect::TfRmm2026_07, Dialect::V2_0Bet3);
-    // `RMI_VERSION` and `RMI_GPT_INFO`.
+    // `RMI_VERSION` and the probes.
     let (error, calls) = refused::<OnlyTfRmm2026_07>(bet3, None);
     assert_eq!(
         error.to_string(),
@@ -128,7 +130,13 @@ fn an_rmm_of_another_dialect_is_refused() {
     assert_eq!(calls, 2);
     let (error, calls) = refused::<OnlyV2_0Bet3>(tf_rmm, None);
     let SessionError::OtherDialect { found, served, .. } = error else { panic!("{error}") };
-    assert_eq!((found, served, calls), (tf_rmm, bet3, 2));
+    assert_eq!((found, served, calls), (tf_rmm, bet3, 4));
+    let (bet0, bet1) = (Dialect::V2_0Bet0, Dialect::V2_0Bet1);
+    for (dialect, probes) in [(bet0, 2), (bet1, 3)] {
+        let (error, calls) = refused::<OnlyTfRmm2026_07>(dialect, None);
+        let SessionError::OtherDialect { found, served, .. } = error else { panic!("{error}") };
+        assert_eq!((found, served, calls), (dialect, tf_rmm, 1 + probes));
+    }
     // It speaks no 1.0.
     let (error, _) = refused::<OnlyV1_0>(bet3, None);
     assert!(matches!(error, SessionError::Version { .. }), "{error}");

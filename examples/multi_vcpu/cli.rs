@@ -18,7 +18,8 @@ Usage: multi_vcpu [OPTIONS]
 
   --seconds N         How long [default: 5]
   --seed N            What the random numbers start with [default: 1]
-  --dialect NAME      tf-rmm-2026-07 or 2.0-bet3 [default: tf-rmm-2026-07]
+  --dialect NAME      tf-rmm-2026-07, 2.0-bet3, 2.0-bet1 or 2.0-bet0
+                      [default: tf-rmm-2026-07]
   --list-registers N  List registers of each CPU, 1 to 16 [default: 4]
   --yield-every N     Every N-th range command yields and has to be continued
   --busy-every N      Every N-th call is answered RMI_BUSY
@@ -75,9 +76,8 @@ fn parse_args(args: impl IntoIterator<Item = OsString>) -> Result<Option<Options
 
 /// A dialect that the model supports.
 fn dialect(name: &str) -> Result<Dialect, String> {
-    let spoken = ModelOptions::DIALECTS;
-    spoken.into_iter().find(|dialect| dialect.name() == name).ok_or_else(|| {
-        let names: Vec<_> = spoken.iter().map(|dialect| dialect.name()).collect();
-        format!("the dialects of the model are {}", names.join(" and "))
-    })
+    ModelOptions::DIALECTS
+        .into_iter()
+        .find(|dialect| dialect.name() == name)
+        .ok_or_else(|| format!("the dialects of the model are {}", ModelOptions::dialect_names()))
 }

@@ -34,7 +34,8 @@ Host:
                       standard error
 
 RMM:
-  --dialect NAME      tf-rmm-2026-07 or 2.0-bet3 [default: tf-rmm-2026-07]
+  --dialect NAME      tf-rmm-2026-07, 2.0-bet3, 2.0-bet1 or 2.0-bet0
+                      [default: tf-rmm-2026-07]
   --range-capable     The RMM takes whole ranges per call, not one granule or
                       table
   --yield-every N     Every N-th range command yields and has to be continued
@@ -131,11 +132,10 @@ fn parse_args(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, le
 
 /// A dialect that the model supports: the others are decoded only.
 fn dialect(name: &str) -> Result<Dialect, String> {
-    let spoken = ModelOptions::DIALECTS;
-    spoken.into_iter().find(|dialect| dialect.name() == name).ok_or_else(|| {
-        let names: Vec<_> = spoken.iter().map(|dialect| dialect.name()).collect();
-        format!("the dialects of the model are {}", names.join(" and "))
-    })
+    ModelOptions::DIALECTS
+        .into_iter()
+        .find(|dialect| dialect.name() == name)
+        .ok_or_else(|| format!("the dialects of the model are {}", ModelOptions::dialect_names()))
 }
 
 fn hash(name: &str) -> Result<HashAlgorithm, &'static str> {

@@ -176,9 +176,9 @@ fn open<'m>(
         .filter(|hash| features.supports_hash(*hash))
         .map(|hash| hash.to_string())
         .collect::<Vec<_>>();
+    say!("rmm      dialect {}, {}", session.dialect(), session.dialect_source());
     say!(
-        "rmm      dialect {}: IPA spaces up to {} bits, {}, up to {} RECs",
-        session.dialect(),
+        "rmm      IPA spaces up to {} bits, {}, up to {} RECs",
         features.max_ipa_width(),
         hashes.join(" "),
         features.max_recs()

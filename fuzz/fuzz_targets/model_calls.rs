@@ -3,13 +3,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rmi_abi::{Command, Dialect, PaRange};
+use rmi_abi::{Command, PaRange};
 use rmi_host::Conduit;
 use rmm_model::{Model, Options};
 
-fuzz_target!(|input: (bool, bool, Vec<(u8, [u16; 6])>)| {
-    let (bet3, ranges, calls) = input;
-    let dialect = if bet3 { Dialect::V2_0Bet3 } else { Dialect::TfRmm2026_07 };
+fuzz_target!(|input: (u8, bool, Vec<(u8, [u16; 6])>)| {
+    let (dialect, ranges, calls) = input;
+    let dialect = Options::DIALECTS[usize::from(dialect) % Options::DIALECTS.len()];
     let mut options = Options::new(dialect);
     let base = options.dram.base();
     options.dram = PaRange::with_size(base, 1 << 20).unwrap();

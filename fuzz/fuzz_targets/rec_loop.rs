@@ -135,7 +135,7 @@ const STEP: usize = 11;
 
 fuzz_target!(|input: &[u8]| {
     let Some((options, steps)) = input.split_first() else { return };
-    let dialect = if options & 1 != 0 { Dialect::V2_0Bet3 } else { Dialect::TfRmm2026_07 };
+    let dialect = Options::DIALECTS[usize::from(*options) % Options::DIALECTS.len()];
     let model = Model::new(Options::new(dialect)).unwrap();
     let conduit = ExitConduit {
         model: &model,

@@ -62,7 +62,7 @@ fn refusals() {
         let refusal = ResultWord::with_level(Status::ErrorRtt, level).0;
         faults.push(Fault::Instead(answer(refusal, 0)));
     }
-    here_and_there(&faults, 29, |scenario| scenario);
+    here_and_there(&faults, 59, |scenario| scenario);
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_busy_or_blocked_rmm_only_costs_calls() {
         for status in [Status::Busy, Status::Blocked] {
             for stop in Stop::ALL {
                 // The answer to RMI_VERSION is the only one after which the call is not made again.
-                for at in (1 + first as u64..).step_by(5) {
+                for at in (1 + first as u64..).step_by(10) {
                     let fault = Fault::Instead(answer(word(status), 0));
                     let scenario =
                         Scenario::new(dialect).of(Course::Runtime(stop)).with_fault(at, fault);
@@ -100,7 +100,7 @@ fn operations_and_garbage() {
         faults.push(Fault::Instead(answer(word(Status::Success), garbage)));
         faults.push(Fault::Instead(answer(garbage, garbage)));
     }
-    here_and_there(&faults, 31, |scenario| scenario);
+    here_and_there(&faults, 61, |scenario| scenario);
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn false_answers() {
     }
     faults.push(Fault::Scribble { seed: 7 });
     faults.push(Fault::Afterwards(NO_ANSWER));
-    here_and_there(&faults, 13, |scenario| scenario);
+    here_and_there(&faults, 26, |scenario| scenario);
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn with_every_setup() {
         Fault::Afterwards(answer(word(Status::Unknown(99)), 0)),
     ];
     for (_, setup) in SETUPS {
-        here_and_there(&faults, 97, |scenario| scenario.with_setup(setup));
+        here_and_there(&faults, 193, |scenario| scenario.with_setup(setup));
     }
 }
 
@@ -143,7 +143,7 @@ fn granule_by_granule() {
         Fault::Instead(answer(word(Status::Success), 0)),
         Fault::Afterwards(answer(word(Status::Success), u64::MAX)),
     ];
-    here_and_there(&faults, 2503, Scenario::one_by_one);
+    here_and_there(&faults, 5003, Scenario::one_by_one);
 }
 
 /// From some call on, this is the only answer of the RMM.
@@ -167,7 +167,8 @@ fn the_rmm_gives_only_one_answer() {
             for at in (first as u64..220).step_by(23) {
                 for rest in [0, 0x4000_1000] {
                     let only = Fault::Instead(answer(x0, rest));
-                    let scenario = Scenario::new(DIALECTS[first % 2]).of(Course::Runtime(stop));
+                    let scenario =
+                        Scenario::new(DIALECTS[first % DIALECTS.len()]).of(Course::Runtime(stop));
                     let (ending, _) = scenario.with_fault_from(at, only).run();
                     ending.check(&format!("{stop:?}, only {only:x?} from call {at}"));
                 }
@@ -215,7 +216,8 @@ fn a_command_that_never_works() {
         for fault in faults.iter().copied() {
             // Each dialect and each end of the scenario in turn.
             turn += 1;
-            let (dialect, stop) = (DIALECTS[turn % 2], Stop::ALL[turn % Stop::ALL.len()]);
+            let (dialect, stop) =
+                (DIALECTS[turn % DIALECTS.len()], Stop::ALL[turn % Stop::ALL.len()]);
             let scenario = Scenario::new(dialect).of(Course::Runtime(stop)).without(command, fault);
             let when = format!("{dialect}, {stop:?}, {command:?}, {fault:x?}");
             check(&scenario.run().0, fault, &when);
@@ -241,11 +243,11 @@ proptest! {
             any::<u64>(),
         ]),
         afterwards: bool,
-        bet3: bool,
+        dialect in prop::sample::select(&DIALECTS[..]),
     ) {
         let fault =
             if afterwards { Fault::Afterwards(registers) } else { Fault::Instead(registers) };
-        let scenario = Scenario::new(DIALECTS[usize::from(bet3)]).of(Course::Runtime(stop));
+        let scenario = Scenario::new(dialect).of(Course::Runtime(stop));
         check(&scenario.with_fault(at, fault).run().0, fault, "a random fault");
     }
 }

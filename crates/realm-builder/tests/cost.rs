@@ -84,9 +84,8 @@ proptest! {
         tables_first in proptest::collection::vec((0u64..1 << 20, 2i8..4), 0..4),
         limits in limits(),
         stocked in any::<bool>(),
-        bet3 in any::<bool>(),
+        dialect in proptest::sample::select(&Options::DIALECTS[..]),
     ) {
-        let dialect = if bet3 { Dialect::V2_0Bet3 } else { Dialect::TfRmm2026_07 };
         let model = Model::new(options(limits, dialect)).unwrap();
         let conduit = Counting::new(&model);
         let ledger = CountingLedger::new();

@@ -5,7 +5,7 @@
 use realm_builder::{
     Active, BuildError, DismantleProgress, Realm, RealmConfig, RealmStorage, Terminated,
 };
-use rmi_abi::{Command, Dialect, Ipa, IpaRange, PaRange};
+use rmi_abi::{Command, Ipa, IpaRange, PaRange};
 use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::command::SharedAccess;
 use rmi_host::{
@@ -34,7 +34,7 @@ enum Act {
 /// Calls `act` while one command does nothing and is answered with success and the address
 /// `reached`; then tears the Realm down.
 fn with_false_answer(command: Command, reached: u64, act: &Act) {
-    for dialect in [Dialect::TfRmm2026_07, Dialect::V2_0Bet3] {
+    for dialect in Options::DIALECTS {
         let mut options = Options::new(dialect).range_capable();
         options.dram = PaRange::with_size(options.dram.base(), 8 * BLOCK).unwrap();
         let model = Model::new(options).unwrap();

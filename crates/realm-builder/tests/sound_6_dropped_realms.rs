@@ -111,7 +111,7 @@ fn ends_counted(dialect: Dialect, end: impl FnOnce(Running<'_>)) {
 
 #[test]
 fn sound_6_memory_of_a_dropped_realm_is_leaked_at_once() {
-    for dialect in [Dialect::TfRmm2026_07, Dialect::V2_0Bet3] {
+    for dialect in Options::DIALECTS {
         ends_counted(dialect, |realm| drop(realm));
         ends_counted(dialect, |realm| drop(AnyRealm::from(realm)));
         ends_counted(dialect, |realm| drop(realm.terminate().unwrap()));

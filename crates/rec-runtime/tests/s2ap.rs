@@ -73,7 +73,7 @@ fn ask(dialect: Dialect, accept: bool) -> [u64; 3] {
 
 #[test]
 fn the_realm_gets_the_result_of_its_request() {
-    for dialect in [Dialect::TfRmm2026_07, Dialect::V2_0Bet3] {
+    for dialect in Options::DIALECTS {
         let [status, reached, response] = ask(dialect, true);
         assert_eq!((status, reached, response), (0, RAM.raw() + 0x2000, 0));
         let [status, reached, response] = ask(dialect, false);

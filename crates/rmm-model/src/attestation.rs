@@ -26,7 +26,7 @@ use rmi_abi::Dialect;
 use rmi_abi::rsi::Version;
 pub use test_key::{PLATFORM_KEY, REALM_KEY, TestKey};
 
-use crate::unsupported::answers_as_tf_rmm;
+use crate::unsupported::claims_are_of_2024;
 
 /// What `RSI_ATTESTATION_TOKEN_INIT` returns as the upper bound of the size: as TF-RMM, the size of
 /// a buffer. No token is longer.
@@ -85,7 +85,7 @@ impl Form {
         };
         match version {
             Version::V1_0 | Version::V1_1 => old,
-            _ if answers_as_tf_rmm(dialect) => new,
+            _ if claims_are_of_2024(dialect) => new,
             _ => Self {
                 platform_profile: "tag:arm.com,2026:cca_platform#2.0.0",
                 realm_profile: "tag:arm.com,2026:realm#2.0.0",

@@ -66,8 +66,7 @@
 //!
 //! # What is modelled
 //!
-//! The dialects [`TfRmm2026_07`](rmi_abi::Dialect::TfRmm2026_07) and
-//! [`V2_0Bet3`](rmi_abi::Dialect::V2_0Bet3), with 4 KiB granules: the commands of the RMM itself,
+//! The dialects of 2.0 ([`Options::DIALECTS`]), with 4 KiB granules: the commands of the RMM itself,
 //! of granules, Realms, RECs, translation tables and stateful operations. Of the Realm's calls,
 //! PSCI, and RSI 1.0, 1.1 or 2.0 ([`Options::rsi`]) for a Realm that has no devices: `RSI_RDEV_*`
 //! and `RSI_VDEV_*` answer with `RSI_ERROR_STATE`.
@@ -102,7 +101,7 @@
 //!
 //! # What the specifications leave open
 //!
-//! The sources for auxiliary trees in 2.0-bet3 are its register tables, and the text of 2.0-bet0;
+//! The sources for auxiliary trees in the betas are their register tables, and the text of 2.0-bet0;
 //! where they say nothing, the model does as TF-RMM does:
 //!
 //! * `RMI_RTT_AUX_PROT_MAP` and `RMI_RTT_AUX_UNPROT_MAP` of a Realm that is neither new nor active

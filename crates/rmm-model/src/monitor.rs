@@ -42,6 +42,7 @@ use crate::options::Options;
 use crate::realm::{Realm, RealmState};
 use crate::rec::Rec;
 use crate::regions::Regions;
+use crate::unsupported::tracking_get_needs_active;
 pub(crate) use enter::{Entered, Stepped};
 use operation::Operations;
 
@@ -171,9 +172,11 @@ impl Monitor {
             Command::Version
             | Command::Features
             | Command::RmmConfigGet
-            | Command::GranuleTrackingGet
             | Command::RmmStateGet
             | Command::GptInfo => return Ok(()),
+            Command::GranuleTrackingGet if !tracking_get_needs_active(self.options.dialect) => {
+                return Ok(());
+            }
             Command::RmmConfigSet | Command::RmmActivate => self.state == RmmState::Init,
             _ if is_op => self.state != RmmState::Init,
             _ => self.state == RmmState::Active,

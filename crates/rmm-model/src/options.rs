@@ -6,7 +6,7 @@ use core::num::{NonZeroU8, NonZeroU16, NonZeroU32};
 
 use rmi_abi::feature::{Features, RttPlaneFeature};
 use rmi_abi::rsi::Version;
-use rmi_abi::{Dialect, GranuleSize, Pa, PaRange};
+use rmi_abi::{Command, Dialect, GranuleSize, Pa, PaRange};
 use vgic_realm::Vtr;
 
 use crate::planes;
@@ -105,10 +105,10 @@ pub struct Options {
     /// undelegated as a whole, and usable for nothing else.
     pub coarse: Vec<PaRange>,
     /// Granules that `RMI_GRANULE_TRACKING_SET` asks for when a region of the two lists above
-    /// becomes FINE (2.0-bet3 only). With 0 it completes at once.
+    /// becomes FINE. With 0 it completes at once. TF-RMM does not have that command.
     pub tracking_donates: u16,
-    /// Ranges of whole GiBs for which the host has to create granule protection tables first
-    /// (2.0-bet3 only).
+    /// Ranges of whole GiBs for which the host has to create granule protection tables first. Not
+    /// in TF-RMM, whose firmware creates them all.
     pub gpt_missing: Vec<PaRange>,
     /// Granules (still undelegated ones) that `RMI_GPT_L1_CREATE` asks for. With 0 it completes at
     /// once.
@@ -152,8 +152,19 @@ const MAX_DRAM: u64 = 64 << 30;
 const MAX_DONATION: u16 = (1 << 14) - 1;
 
 impl Options {
-    /// The dialects that can be modelled.
-    pub const DIALECTS: [Dialect; 2] = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
+    /// The dialects that can be modelled; the first is what the programs take if not told.
+    ///
+    /// What an RMM of 2.0-bet0 or 2.0-bet1 does is modelled by the text of its revision. Where the
+    /// text is silent it does what TF-RMM of July 2026, which is 2.0-bet1 in most points, does. The
+    /// points in which they differ are listed in `unsupported.rs`.
+    pub const DIALECTS: [Dialect; 4] =
+        [Dialect::TfRmm2026_07, Dialect::V2_0Bet3, Dialect::V2_0Bet1, Dialect::V2_0Bet0];
+
+    /// The names of [`Options::DIALECTS`], as a sentence has them.
+    #[must_use]
+    pub fn dialect_names() -> impl fmt::Display {
+        DialectNames
+    }
 
     /// An RMM like TF-RMM: 1 GiB of memory at 0x8000_0000, one granule or leaf table per call, no
     /// yields, no cancelling.
@@ -255,12 +266,17 @@ impl Options {
             return Err(OptionsError::Gic);
         }
         self.check_regions()?;
-        for (name, is_on) in [
-            ("conditional_donations", self.conditional_donations),
-            ("tracking_donates", self.tracking_donates != 0),
-            ("gpt_missing", !self.gpt_missing.is_empty()),
+        let has = |command: Command| command.form(self.dialect).is_some();
+        for (name, is_on, is_in_dialect) in [
+            (
+                "conditional_donations",
+                self.conditional_donations,
+                self.dialect.donate_state_width() > 1,
+            ),
+            ("tracking_donates", self.tracking_donates != 0, has(Command::GranuleTrackingSet)),
+            ("gpt_missing", !self.gpt_missing.is_empty(), has(Command::GptL1Destroy)),
         ] {
-            if is_on && self.dialect != Dialect::V2_0Bet3 {
+            if is_on && !is_in_dialect {
                 return Err(OptionsError::NotInDialect(name));
             }
         }
@@ -302,6 +318,20 @@ impl Options {
     }
 }
 
+/// Displays the names of [`Options::DIALECTS`].
+struct DialectNames;
+
+impl fmt::Display for DialectNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [first, between @ .., last] = Options::DIALECTS;
+        write!(f, "{first}")?;
+        for dialect in between {
+            write!(f, ", {dialect}")?;
+        }
+        write!(f, " and {last}")
+    }
+}
+
 /// Why an RMM cannot be modelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -331,8 +361,7 @@ impl fmt::Display for OptionsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Dialect(dialect) => {
-                let [first, second] = Options::DIALECTS;
-                write!(f, "dialect {dialect} is not modelled; {first} and {second} are")
+                write!(f, "dialect {dialect} is not modelled; {} are", Options::dialect_names())
             }
             Self::Dram(range) => write!(f, "memory {range} is empty, too large or too high"),
             Self::Memory(range) => write!(f, "not all of {range} is in the memory"),
@@ -393,10 +422,20 @@ mod tests {
             o.realm_create_donates = 3;
         }));
         assert!(!check(&|o| o.conditional_donations = true));
-        assert!(check(&|o| {
-            o.dialect = Dialect::TfRmm2026_07;
-            o.conditional_donations = true;
-        }));
+        let gib = PaRange::with_size_or_empty(Pa::new(0x1_0000_0000), 1 << 30);
+        for dialect in Options::DIALECTS {
+            let is_refused = |change: &dyn Fn(&mut Options)| {
+                check(&|o| {
+                    o.dialect = dialect;
+                    change(o);
+                })
+            };
+            let is_tf_rmm = dialect == Dialect::TfRmm2026_07;
+            let is_bet3 = dialect == Dialect::V2_0Bet3;
+            assert_eq!(is_refused(&|o| o.conditional_donations = true), !is_bet3, "{dialect}");
+            assert_eq!(is_refused(&|o| o.tracking_donates = 1), is_tf_rmm, "{dialect}");
+            assert_eq!(is_refused(&|o| o.gpt_missing.push(gib)), is_tf_rmm, "{dialect}");
+        }
         assert!(check(&|o| o.list_registers = 0));
         assert!(check(&|o| o.list_registers = 17));
         assert!(check(&|o| o.priority_bits = 4));

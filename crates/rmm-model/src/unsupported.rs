@@ -1,5 +1,28 @@
 //! Differences between dialects in behaviour, not in encoding, and the answers to commands that are
 //! not modelled.
+//!
+//! | | tf-rmm-2026-07 | 2.0-bet0 | 2.0-bet1 | 2.0-bet3 |
+//! |---|---|---|---|---|
+//! | command of an absent feature | mostly as if unknown | `ERROR_NOT_SUPPORTED` | `ERROR_NOT_SUPPORTED` | `ERROR_NOT_SUPPORTED` |
+//! | memory that is not FINE | `ERROR_INPUT` | `ERROR_TRACKING` | `ERROR_TRACKING` | `ERROR_TRACKING`, with the place |
+//! | `GPT_L1_CREATE` of a table of the firmware | `ERROR_GPT` | `ERROR_GPT` | `ERROR_GPT` | `ERROR_GLOBAL` |
+//! | `GRANULE_TRACKING_GET` needs an active RMM | no | yes | no | no |
+//! | it answers for | the range asked for | its region | what is tracked alike | what is tracked alike |
+//! | a region while it is changed | - | RESERVED | RESERVED | INTERMEDIATE |
+//! | a rejected change of permissions | rejected even if done | done is done | done is done | done is done |
+//! | the Realm's interface | as TF-RMM | by the text | by the text | by the text |
+//! | attestation tokens | profile 2024 | profile 2024 | profile 2024 | profile 2026 |
+//!
+//! What the texts of 2.0-bet0 and 2.0-bet1 leave open is decided so:
+//!
+//! - The table of statuses of 2.0-bet0 has `ERROR_INPUT` for a delegation of memory that is not
+//!   tracked, its prose `ERROR_TRACKING`; the prose agrees with the later texts.
+//! - No text of theirs says what a region is while it is changed. RESERVED, "not for the host", is
+//!   the one state that no host takes for one it can use.
+//! - They are older than the attestation profile of 2026 (September 2026), and TF-RMM of July 2026
+//!   has that of 2024.
+//! - The order of checks, how far a call goes, and everything else about memory and RECs is that of
+//!   TF-RMM in all dialects.
 
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::{Command, Dialect, Pa, ResultWord, Status};
@@ -10,8 +33,8 @@ use crate::answer::Answer;
 ///
 /// Devices and virtual SMMUs are features that the model does not report, and planes one that it
 /// reports only if the options say so. An RMM without a feature answers its commands in one of two
-/// forms: 2.0-bet3 with `RMI_ERROR_NOT_SUPPORTED`; TF-RMM of July 2026 does so for SMMU commands
-/// and behaves as if the device commands did not exist.
+/// forms: by the texts with `RMI_ERROR_NOT_SUPPORTED`; TF-RMM of July 2026 does so for SMMU
+/// commands and behaves as if the device commands did not exist.
 pub(crate) fn answer(command: Command, dialect: Dialect) -> Answer {
     match command {
         // Commands of auxiliary trees name one by an index; without planes none is valid.
@@ -35,8 +58,8 @@ pub(crate) fn answer(command: Command, dialect: Dialect) -> Answer {
         | Command::PsmmuStL2Create
         | Command::PsmmuStL2Destroy
         | Command::PdevStreamKeyPurge => Answer::from(Status::ErrorNotSupported),
-        _ if dialect == Dialect::V2_0Bet3 => Answer::from(Status::ErrorNotSupported),
-        _ => Answer::absent(),
+        _ if answers_as_tf_rmm(dialect) => Answer::absent(),
+        _ => Answer::from(Status::ErrorNotSupported),
     }
 }
 
@@ -50,7 +73,8 @@ pub(crate) fn untracked(dialect: Dialect, at: Pa) -> Answer {
             let ResultWord(word) = ResultWord::from_status(Status::ErrorTracking);
             Answer::from(ResultWord(word | (at.raw() / MIN_GRANULE) << 16))
         }
-        _ => Answer::from(Status::ErrorInput),
+        Dialect::TfRmm2026_07 => Answer::from(Status::ErrorInput),
+        _ => Answer::from(Status::ErrorTracking),
     }
 }
 
@@ -74,8 +98,18 @@ pub(crate) fn rejects_what_is_done(dialect: Dialect) -> bool {
     dialect == Dialect::TfRmm2026_07
 }
 
-/// Whether the RMM answers the Realm's calls as TF-RMM of July 2026, where that differs from the
-/// text of the specification.
+/// Whether an attestation token has the profile of 2024; later it has that of 2026.
+pub(crate) fn claims_are_of_2024(dialect: Dialect) -> bool {
+    dialect != Dialect::V2_0Bet3
+}
+
+/// Whether `RMI_GRANULE_TRACKING_GET` is refused before the RMM is active.
+pub(crate) fn tracking_get_needs_active(dialect: Dialect) -> bool {
+    dialect == Dialect::V2_0Bet0
+}
+
+/// Whether the RMM answers as TF-RMM of July 2026, where that differs from the text of the
+/// specification.
 pub(crate) fn answers_as_tf_rmm(dialect: Dialect) -> bool {
     dialect == Dialect::TfRmm2026_07
 }

@@ -67,7 +67,8 @@ fn bad_options_are_one_line_and_status_2() {
     assert!(output.stdout.is_empty());
     assert_eq!(
         String::from_utf8(output.stderr).expect("text"),
-        "rmm_server: dialect 1.0 is not modelled; tf-rmm-2026-07 and 2.0-bet3 are\n"
+        "rmm_server: dialect 1.0 is not modelled; tf-rmm-2026-07, 2.0-bet3, 2.0-bet1 and 2.0-bet0 \
+         are\n"
     );
     let help = run(&["--help"]);
     assert_eq!(help.status.code(), Some(0));

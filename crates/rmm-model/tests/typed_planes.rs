@@ -99,7 +99,7 @@ fn model(dialect: Dialect) -> Model {
 
 #[test]
 fn tables_come_back_delegated() {
-    for dialect in [Dialect::TfRmm2026_07, Dialect::V2_0Bet3] {
+    for dialect in Options::DIALECTS {
         let model = model(dialect);
         let mut fixture = Fixture::new(&model);
         let table = fixture.delegated();

@@ -18,7 +18,7 @@ use rmm_model::{Model, Options};
 use sro::{Advance, Donated, FixedPool, GrowingPool, Next, Operation, Pool, RecObject, open};
 
 const GRANULE: u64 = 0x1000;
-const DIALECTS: [Dialect; 2] = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
+const DIALECTS: [Dialect; 4] = Options::DIALECTS;
 
 fn params(index: u32) -> RecParams {
     RecParams { runnable: true, mpidr: Mpidr::from_index(index), pc: 0, gprs: [0; 8] }

@@ -82,7 +82,7 @@ fn an_unclear_end_is_not_reported_as_a_shortage() {
 /// A descriptor counts 1023 blocks, a request up to 16383.
 #[test]
 fn one_long_run_is_offered_in_pieces() {
-    for dialect in [Dialect::TfRmm2026_07, Dialect::V2_0Bet3] {
+    for dialect in Options::DIALECTS {
         let mut options = Options::new(dialect);
         options.realm_create_donates = 1500;
         let model = Model::new(options).unwrap();

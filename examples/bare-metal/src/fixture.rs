@@ -100,7 +100,8 @@ pub fn run<M: Machine>(machine: &M, options: &Options) -> Summary {
         }
     };
     memory.drain_host();
-    count(&mut summary, machine, &conduit, "session", began, Ok(format!("{}", session.dialect())));
+    let found = format!("{}, {}", session.dialect(), session.dialect_source());
+    count(&mut summary, machine, &conduit, "session", began, Ok(found));
     let fixture = Fixture {
         machine,
         options: *options,

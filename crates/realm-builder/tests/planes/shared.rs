@@ -165,7 +165,7 @@ fn a_tree_has_root_entries_and_no_tables() {
             unshare(realm, b, at, bytes);
             let calls = b.conduit.calls() - before;
             let pieces = if at == SHARED { 2 } else { 1 };
-            let by_range = b.rmm.dialect() == Dialect::V2_0Bet3;
+            let by_range = b.rmm.dialect().aux_maps_by_range();
             assert_eq!(calls, pieces + u64::from(by_range));
         }
         // An RMM that takes ranges finds entries by what is mapped there.
@@ -371,7 +371,7 @@ fn with_fault(
     (rule, fault): (impl Fn(Rule) -> Rule, Fault),
     test: impl Fn(&Running<'_, '_>, &mut Fixture<'_, '_>, Result<(), BuildError>, u64),
 ) {
-    let by_range = dialect == Dialect::V2_0Bet3;
+    let by_range = dialect.aux_maps_by_range();
     let command = if by_range { Command::RttAuxUnprotMap } else { Command::RttAuxMapUnprotected };
     let scenario = |b: &mut Fixture<'_, '_>| {
         let mut storage = RealmStorage::<48, 4>::new();
@@ -440,7 +440,7 @@ fn what_an_rmm_refuses_to_show_is_not_shown() {
 #[test]
 fn a_reference_is_made_where_memory_is_mapped() {
     for dialect in DIALECTS {
-        let by_range = dialect == Dialect::V2_0Bet3;
+        let by_range = dialect.aux_maps_by_range();
         let fault = Fault::status(Status::ErrorRtt);
         with_fault(dialect, &APART, (once, fault), |_, _, shown, calls| {
             assert_eq!((shown.is_ok(), calls), (by_range, 1 + u64::from(by_range)), "{shown:?}");

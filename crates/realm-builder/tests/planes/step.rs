@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use realm_builder::{BuildError, FoldPolicy, New, NotTerminated, Realm, RegionProblem};
 use rmi_abi::rtt::Level;
-use rmi_abi::{Dialect, Ipa, IpaRange};
+use rmi_abi::{Ipa, IpaRange};
 use rmi_host::command::{AuxTree, SharedAccess};
 use rmi_host::{Platform, Undelegated};
 use sro::{CallbackMemory, FixedPool};
@@ -125,7 +125,7 @@ pub(crate) fn take<P: Platform>(
                     error,
                     BuildError::Region { problem: RegionProblem::NoMemory { .. }, .. }
                 );
-                assert!(problem && realm.rmm().dialect() == Dialect::V2_0Bet3, "{error}");
+                assert!(problem && realm.rmm().dialect().aux_maps_by_range(), "{error}");
             }
         }
         Step::HideShared(index, range) => realm.unmap_plane_shared(tree(index), range).unwrap(),

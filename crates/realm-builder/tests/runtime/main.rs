@@ -45,7 +45,7 @@ struct Setting {
 }
 
 fn setting() -> impl Strategy<Value = Setting> {
-    let dialect = prop::sample::select(vec![Dialect::TfRmm2026_07, Dialect::V2_0Bet3]);
+    let dialect = prop::sample::select(&Options::DIALECTS[..]);
     (dialect, prop::sample::select(vec![36u8, 40]), any::<bool>(), any::<bool>()).prop_map(
         |(dialect, width, activated, interrupted)| Setting {
             dialect,

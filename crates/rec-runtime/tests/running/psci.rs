@@ -212,7 +212,8 @@ fn a_handler_completes_calls_in_the_session_of_the_loop() {
                     assert!(matches!(stopped, RunEnd::Left), "{stopped:?}");
                     assert_eq!(power.calls, [(PsciRequestKind::CpuOn, second.mpidr())]);
                     // 2.0-bet3 knows the target itself.
-                    let is_wrong = reply == Reply::WrongTarget && dialect != Dialect::V2_0Bet3;
+                    let is_wrong =
+                        reply == Reply::WrongTarget && dialect.psci_complete_names_target();
                     assert_eq!(power.refused, u32::from(is_wrong));
                     let is_done = !is_wrong && reply != Reply::Keep;
                     assert_eq!(power.notices.len(), usize::from(is_done), "{:?}", power.notices);

@@ -12,7 +12,7 @@ use sro::CallbackMemory;
 
 pub(crate) use rmm_model::Action;
 
-pub(crate) const DIALECTS: [Dialect; 2] = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
+pub(crate) const DIALECTS: [Dialect; 4] = Options::DIALECTS;
 /// A protected IPA.
 pub(crate) const RAM: u64 = 0x4000_0000;
 /// An unprotected IPA: bit 39 of 40.

@@ -32,7 +32,7 @@ fn busy() -> Box<dyn Guest> {
 
 #[test]
 fn a_kick_ends_a_run_in_progress() {
-    for dialect in DIALECTS {
+    for dialect in DIALECTS.into_iter().take(2) {
         realm(dialect, vec![busy()], |fixture| {
             let (set, rmm) = (fixture.set, fixture.rmm);
             let mut runner = set.claim(0).unwrap();

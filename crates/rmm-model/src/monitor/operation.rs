@@ -12,7 +12,7 @@ use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::desc::{AddrRangeDesc, BlockSize, DonateRequest, OpMemState};
 use rmi_abi::flags::ContinueFlags;
 use rmi_abi::result::OpMemReq;
-use rmi_abi::{Command, GranuleSize, Pa, ResultWord, Status};
+use rmi_abi::{Command, Dialect, GranuleSize, Pa, ResultWord, Status};
 use rmi_host::Registers;
 
 use super::{Monitor, is_due};
@@ -61,7 +61,7 @@ pub(super) enum Work {
 impl Work {
     /// The state of the memory that it asks for, `state` if it can choose, and the state in which
     /// it gives memory back.
-    fn memory_states(self, state: OpMemState) -> (OpMemState, OpMemState) {
+    fn memory_states(self, state: OpMemState, dialect: Dialect) -> (OpMemState, OpMemState) {
         match self {
             // Before it is active, an RMM has no delegated memory to ask for; nor have tables that
             // delegation needs.
@@ -70,7 +70,9 @@ impl Work {
             | Self::GptCreate { .. }
             | Self::GptDestroy { .. } => (OpMemState::Undelegated, OpMemState::Undelegated),
             // The memory that the RMM is given to track a region may lie in that region.
-            Self::TrackingSet { .. } => (OpMemState::Conditional, OpMemState::Undelegated),
+            Self::TrackingSet { .. } if dialect.donate_state_width() > 1 => {
+                (OpMemState::Conditional, OpMemState::Undelegated)
+            }
             _ => (state, OpMemState::Delegated),
         }
     }
@@ -286,7 +288,7 @@ impl Monitor {
         } else {
             OpMemState::Delegated
         };
-        let (state, returns) = work.memory_states(state);
+        let (state, returns) = work.memory_states(state, options.dialect);
         let (contiguous, blocks) = (options.contiguous_donations, options.donation_blocks);
         Operation {
             work,

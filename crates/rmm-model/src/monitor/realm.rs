@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 use core::mem::{self, offset_of};
 
 use rmi_abi::dialect::InitialMeasurement;
-use rmi_abi::realm::{HashAlgorithm, RealmFlags0, RealmParamsPage};
+use rmi_abi::realm::{HashAlgorithm, RealmFlags0, RealmFlags1, RealmParamsPage};
 use rmi_abi::rtt::{Geometry, Level};
-use rmi_abi::{Pa, PaRange, Status};
+use rmi_abi::{Dialect, Pa, PaRange, Status};
 use rmi_host::Registers;
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -130,11 +130,15 @@ impl Monitor {
             || features.sve_vl().is_some_and(|most| page.sve_vl <= most);
         let pmu_fits = !flags.contains(RealmFlags0::PMU)
             || features.pmu_num_ctrs().is_some_and(|most| page.pmu_num_ctrs <= most);
+        // Only 2.0-bet0 has the flag, and the model has no such feature.
+        let ats_fits = dialect != Dialect::V2_0Bet0
+            || !RealmFlags1::from_bits_retain(page.flags1).contains(RealmFlags1::ATS);
         let mec_fits = [0, RealmFlags0::MEC_PRIVATE.bits()].contains(&(page.flags0 & MEC_POLICY));
         let hash_fits = HashAlgorithm::from(page.hash_algo).digest_bytes().is_some();
         let valid = lpa2_fits
             && sve_fits
             && pmu_fits
+            && ats_fits
             && mec_fits
             && hash_fits
             && page.s2sz <= features.max_ipa_width()

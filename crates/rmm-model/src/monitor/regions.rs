@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::{Dialect, Pa, PaRange, Status};
 use rmi_host::Registers;
 
@@ -16,22 +17,40 @@ use crate::unsupported;
 /// First physical address that this machine does not have.
 const PA_END: u64 = 1 << 48;
 
+/// `RmiTrackingRegionState`: not for the host.
+const RESERVED: u64 = 0;
+
 /// `RmiMemCategory`: conventional memory.
 const CATEGORY_CONVENTIONAL: u64 = 0;
 
 impl Monitor {
     pub(super) fn tracking_get(&self, x: &Registers) -> Answered {
         let [_, base, top, ..] = *x;
+        let dialect = self.options.dialect;
+        if !dialect.tracking_get_takes_range() {
+            let at = Pa::new(base);
+            require(at.is_aligned(MIN_GRANULE) && base < PA_END, Status::ErrorInput)?;
+            return Ok(self.tracked(at));
+        }
         let range = pa_range(base, top)?;
-        let state = self.regions.tracking(range.base()) as u64;
-        let answer = Answer::success().x1(CATEGORY_CONVENTIONAL).x2(state);
-        if self.options.dialect == Dialect::V2_0Bet3 {
+        let answer = self.tracked(range.base());
+        if dialect.tracking_get_tells_extent() {
             require(top <= PA_END, Status::ErrorInput)?;
             return Ok(answer.x3(self.regions.tracked_alike(range.base(), range.top()).raw()));
         }
         // As TF-RMM, without a check whether the state is the same up to the top.
         require(top < PA_END, Status::ErrorInput)?;
         Ok(answer.x3(top))
+    }
+
+    /// The category and the state of the region that holds `at`. Before 2.0-bet3 there is no state
+    /// for a region that is being changed; it is RESERVED then.
+    fn tracked(&self, at: Pa) -> Answer {
+        let state = match self.regions.tracking(at) {
+            Tracking::Intermediate if self.options.dialect != Dialect::V2_0Bet3 => RESERVED,
+            state => state as u64,
+        };
+        Answer::success().x1(CATEGORY_CONVENTIONAL).x2(state)
     }
 
     /// Changes how a region of the options is tracked. The rest of DRAM is tracked by granule, and

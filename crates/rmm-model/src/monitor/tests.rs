@@ -50,7 +50,8 @@ impl Machine {
             let region = |page| PaRange::with_size(Pa::new(DRAM + page * PAGE), 16 * PAGE).unwrap();
             options.coarse = vec![region(0x70), region(0x90)];
             options.untracked = vec![region(0xa0)];
-            options.tracking_donates = if dialect == Dialect::V2_0Bet3 { 3 } else { 0 };
+            let has_set = Command::GranuleTrackingSet.form(dialect).is_some();
+            options.tracking_donates = if has_set { 3 } else { 0 };
         }
         let has_planes = options.features[3] != 0;
         let memory = Box::new(crate::memory::SparseMemory::new(options.dram));
@@ -328,9 +329,9 @@ fn action() -> impl Strategy<Value = Action> {
 
 fn options() -> impl Strategy<Value = Options> {
     let rsi = select(vec![Version::V1_0, Version::V1_1, Version::V2_0]);
-    (any::<[bool; 10]>(), 0..4_u16, rsi).prop_map(|(on, donates, rsi)| {
-        let [newest, ranges, yields, cancel, fails, rounds, short, either, blocks, planes] = on;
-        let dialect = if newest { Dialect::V2_0Bet3 } else { Dialect::TfRmm2026_07 };
+    let dialect = select(&Options::DIALECTS[..]);
+    (any::<[bool; 9]>(), 0..4_u16, rsi, dialect).prop_map(|(on, donates, rsi, dialect)| {
+        let [ranges, yields, cancel, fails, rounds, short, either, blocks, planes] = on;
         let mut options = Options::new(dialect);
         if ranges {
             options = options.range_capable();
@@ -340,7 +341,7 @@ fn options() -> impl Strategy<Value = Options> {
         options.fail_operations_every = NonZeroU32::new(if fails { 3 } else { 0 });
         options.donation_rounds = NonZeroU8::new(if rounds { 2 } else { 1 }).unwrap();
         options.reclaim_list_limit = NonZeroU16::new(if short { 2 } else { 0 });
-        options.conditional_donations = either && newest;
+        options.conditional_donations = either && dialect.donate_state_width() > 1;
         options.blocked_objects = blocks;
         if planes {
             options.features[3] = planes::FEATURES;

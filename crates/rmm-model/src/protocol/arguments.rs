@@ -15,7 +15,7 @@ A model RMM behind a line protocol on standard input and output (docs/model-prot
 
 usage: rmm_server [options]
 
-  --dialect NAME              tf-rmm-2026-07 (default) or 2.0-bet3
+  --dialect NAME              tf-rmm-2026-07 (default), 2.0-bet3, 2.0-bet1 or 2.0-bet0
   --dram BASE SIZE            memory (80000000 40000000)
   --features F0,F1,F2,F3,F4   the feature registers
   --granules-per-call N|all   granules that one delegate or undelegate call handles (1)
@@ -76,10 +76,10 @@ impl Start {
                 "--help" | "-h" => return Ok(Self::Help),
                 "--dialect" => {
                     let value = value()?;
-                    let [first, second] = Options::DIALECTS;
                     dialect = value.parse().map_err(|_| {
                         wrong(format_args!(
-                            "{value:?} is not a dialect of the model; it has {first} and {second}"
+                            "{value:?} is not a dialect of the model; it has {}",
+                            Options::dialect_names()
                         ))
                     })?;
                 }

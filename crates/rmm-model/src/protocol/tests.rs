@@ -165,9 +165,13 @@ fn wrong_arguments_are_named_in_one_line() {
         ("--dialect", "--dialect needs a value"),
         (
             "--dialect 3.0",
-            "\"3.0\" is not a dialect of the model; it has tf-rmm-2026-07 and 2.0-bet3",
+            "\"3.0\" is not a dialect of the model; it has tf-rmm-2026-07, 2.0-bet3, 2.0-bet1 and \
+             2.0-bet0",
         ),
-        ("--dialect 1.0", "dialect 1.0 is not modelled; tf-rmm-2026-07 and 2.0-bet3 are"),
+        (
+            "--dialect 1.0",
+            "dialect 1.0 is not modelled; tf-rmm-2026-07, 2.0-bet3, 2.0-bet1 and 2.0-bet0 are",
+        ),
         ("--dram 80000000", "--dram needs a value"),
         ("--dram 80000000 0x1000", "--dram: \"0x1000\" is no hexadecimal number"),
         ("--features 1,2,3,4", "--features needs five numbers, not \"1,2,3,4\""),

@@ -13,7 +13,7 @@ use rmi_host::{Conduit, HostAccess, Registers};
 use rmm_model::{Guest, Model, Options, Script};
 use zerocopy::{FromZeros, IntoBytes};
 
-pub(crate) const DIALECTS: [Dialect; 2] = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
+pub(crate) const DIALECTS: [Dialect; 4] = Options::DIALECTS;
 pub(crate) const PAGE: u64 = 0x1000;
 pub(crate) const MIB2: u64 = 0x20_0000;
 /// The IPA width of the Realms that this host creates, and their first unprotected IPA.

@@ -43,8 +43,8 @@ fn each_request_about_a_device_where_the_dialect_has_it() {
             let (reason, exit) = running.enter(0, &[]);
             let is_absent = match (request, dialect) {
                 (DeviceRequest::ValidateMapping { .. }, _) => false,
-                (DeviceRequest::VsmmuCommand { .. }, Dialect::V2_0Bet3) => false,
-                (DeviceRequest::VsmmuCommand { .. }, _) => true,
+                (DeviceRequest::VsmmuCommand { .. }, dialect) => dialect == Dialect::TfRmm2026_07,
+                (DeviceRequest::P2pBinding { .. }, Dialect::V2_0Bet1) => true,
                 (_, dialect) => dialect == Dialect::V2_0Bet3,
             };
             if is_absent {

@@ -102,19 +102,17 @@ fn ram(host: &Host, realm: Realm, ipa: u64) -> u64 {
 
 /// Maps a protected page in an auxiliary tree, with the dialect's command.
 fn show(host: &Host, realm: Realm, tree: u64, ipa: u64) -> Registers {
-    match host.dialect {
-        Dialect::V2_0Bet3 => host.call(Command::RttAuxProtMap, &[realm.rd, ipa, ipa + PAGE, tree]),
-        _ => host.call(Command::RttAuxMapProtected, &[realm.rd, ipa, tree]),
+    match host.dialect.aux_maps_by_range() {
+        true => host.call(Command::RttAuxProtMap, &[realm.rd, ipa, ipa + PAGE, tree]),
+        false => host.call(Command::RttAuxMapProtected, &[realm.rd, ipa, tree]),
     }
 }
 
 /// Unmaps it again.
 fn hide(host: &Host, realm: Realm, tree: u64, ipa: u64) -> Registers {
-    match host.dialect {
-        Dialect::V2_0Bet3 => {
-            host.call(Command::RttAuxProtUnmap, &[realm.rd, ipa, ipa + PAGE, tree])
-        }
-        _ => host.call(Command::RttAuxUnmapProtected, &[realm.rd, ipa, tree]),
+    match host.dialect.aux_maps_by_range() {
+        true => host.call(Command::RttAuxProtUnmap, &[realm.rd, ipa, ipa + PAGE, tree]),
+        false => host.call(Command::RttAuxUnmapProtected, &[realm.rd, ipa, tree]),
     }
 }
 
@@ -129,22 +127,22 @@ fn share(host: &Host, realm: Realm, ipa: u64) -> u64 {
 
 /// Maps the unprotected half in an auxiliary tree.
 fn show_shared(host: &Host, realm: Realm, tree: u64) -> Registers {
-    match host.dialect {
-        Dialect::V2_0Bet3 => {
+    match host.dialect.aux_maps_by_range() {
+        true => {
             let range = [realm.rd, SHARED, SHARED + ROOT_ENTRY, tree];
             host.call(Command::RttAuxUnprotMap, &range)
         }
-        _ => host.call(Command::RttAuxMapUnprotected, &[realm.rd, SHARED, tree]),
+        false => host.call(Command::RttAuxMapUnprotected, &[realm.rd, SHARED, tree]),
     }
 }
 
 /// Unmaps it again.
 fn hide_shared(host: &Host, realm: Realm, tree: u64) -> Registers {
-    match host.dialect {
-        Dialect::V2_0Bet3 => {
+    match host.dialect.aux_maps_by_range() {
+        true => {
             let range = [realm.rd, SHARED, SHARED + ROOT_ENTRY, tree];
             host.call(Command::RttAuxUnprotUnmap, &range)
         }
-        _ => host.call(Command::RttAuxUnmapUnprotected, &[realm.rd, SHARED, tree]),
+        false => host.call(Command::RttAuxUnmapUnprotected, &[realm.rd, SHARED, tree]),
     }
 }

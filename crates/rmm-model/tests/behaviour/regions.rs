@@ -4,11 +4,12 @@
 use rmi_abi::{Command, Dialect, Pa, PaRange, ResultWord, Status};
 use rmm_model::{GranuleState, Model, Options};
 
-use crate::host::{Host, MIB2, PAGE};
+use crate::host::{DIALECTS, Host, MIB2, PAGE};
 
 const GIB: u64 = 1 << 30;
 const DRAM: u64 = 2 * GIB;
 /// Codes of `RmiTrackingRegionState`.
+const RESERVED: u64 = 0;
 const NONE: u64 = 1;
 const FINE: u64 = 2;
 const COARSE: u64 = 3;
@@ -22,6 +23,14 @@ fn range(base: u64, bytes: u64) -> PaRange {
     PaRange::with_size(Pa::new(base), bytes).unwrap()
 }
 
+/// How the use of memory that is not FINE ends.
+fn untracked(dialect: Dialect) -> Status {
+    match dialect {
+        Dialect::TfRmm2026_07 => Status::ErrorInput,
+        _ => Status::ErrorTracking,
+    }
+}
+
 fn patchy(dialect: Dialect) -> Options {
     let mut options = Options::new(dialect).range_capable();
     options.untracked = vec![range(UNTRACKED, MIB2)];
@@ -31,20 +40,26 @@ fn patchy(dialect: Dialect) -> Options {
 
 #[test]
 fn tracking_is_reported_by_ranges() {
-    let host = Host::new(patchy(Dialect::V2_0Bet3));
     let end = 1 << 48;
-    for (base, state, top) in [
-        (0, NONE, DRAM),
-        (DRAM, FINE, UNTRACKED),
-        (UNTRACKED - PAGE, FINE, UNTRACKED),
-        (UNTRACKED, NONE, UNTRACKED + MIB2),
-        (UNTRACKED + MIB2, FINE, COARSELY),
-        (COARSELY + PAGE, COARSE, COARSELY + MIB2),
-        (COARSELY + MIB2, FINE, DRAM + GIB),
-        (DRAM + GIB, NONE, end),
-    ] {
-        assert_eq!(host.done(Command::GranuleTrackingGet, &[base, end])[1..4], [0, state, top]);
+    for dialect in [Dialect::V2_0Bet0, Dialect::V2_0Bet1, Dialect::V2_0Bet3] {
+        let host = Host::new(patchy(dialect));
+        for (base, state, top) in [
+            (0, NONE, DRAM),
+            (DRAM, FINE, UNTRACKED),
+            (UNTRACKED - PAGE, FINE, UNTRACKED),
+            (UNTRACKED, NONE, UNTRACKED + MIB2),
+            (UNTRACKED + MIB2, FINE, COARSELY),
+            (COARSELY + PAGE, COARSE, COARSELY + MIB2),
+            (COARSELY + MIB2, FINE, DRAM + GIB),
+            (DRAM + GIB, NONE, end),
+        ] {
+            // 2.0-bet0 takes one address.
+            let told = if dialect == Dialect::V2_0Bet0 { 0 } else { top };
+            let answer = host.done(Command::GranuleTrackingGet, &[base, end]);
+            assert_eq!(answer[1..4], [0, state, told], "{dialect}");
+        }
     }
+    let host = Host::new(patchy(Dialect::V2_0Bet3));
     assert_eq!(host.done(Command::GranuleTrackingGet, &[DRAM, DRAM + PAGE])[3], DRAM + PAGE);
     // TF-RMM reports the same for the base, and nothing for the rest.
     let host = Host::new(patchy(Dialect::TfRmm2026_07));
@@ -55,9 +70,7 @@ fn tracking_is_reported_by_ranges() {
 
 #[test]
 fn coarse_regions_change_their_owner_as_a_whole() {
-    for (dialect, status) in
-        [(Dialect::TfRmm2026_07, Status::ErrorInput), (Dialect::V2_0Bet3, Status::ErrorTracking)]
-    {
+    for (dialect, status) in DIALECTS.map(|dialect| (dialect, untracked(dialect))) {
         let host = Host::new(patchy(dialect));
         let delegate = Command::GranuleRangeDelegate;
         host.fails(status, delegate, &[UNTRACKED, UNTRACKED + MIB2]);
@@ -65,11 +78,10 @@ fn coarse_regions_change_their_owner_as_a_whole() {
         host.fails(status, delegate, &[COARSELY + PAGE, COARSELY + MIB2]);
         let answer = host.call(delegate, &[COARSELY + PAGE, COARSELY + MIB2]);
         assert_eq!(answer[1], COARSELY + PAGE);
-        if dialect == Dialect::V2_0Bet3 {
-            // The level, and above it the number of the granule.
-            assert_eq!(ResultWord(answer[0]).index(), 0);
-            assert_eq!(answer[0] >> 16, (COARSELY + PAGE) / PAGE);
-        }
+        // The level, and above it the number of the granule.
+        let is_told = dialect == Dialect::V2_0Bet3;
+        assert_eq!(ResultWord(answer[0]).index(), 0);
+        assert_eq!(answer[0] >> 16, if is_told { (COARSELY + PAGE) / PAGE } else { 0 });
         // A range stops where the next region begins, or cannot be taken as a whole.
         assert_eq!(host.done(delegate, &[DRAM, COARSELY])[1], UNTRACKED);
         let base = UNTRACKED + MIB2;
@@ -83,9 +95,7 @@ fn coarse_regions_change_their_owner_as_a_whole() {
 
 #[test]
 fn memory_that_is_not_fine_is_refused() {
-    for (dialect, status) in
-        [(Dialect::TfRmm2026_07, Status::ErrorInput), (Dialect::V2_0Bet3, Status::ErrorTracking)]
-    {
+    for (dialect, status) in DIALECTS.map(|dialect| (dialect, untracked(dialect))) {
         let host = Host::new(patchy(dialect));
         let realm = host.realm();
         host.delegate(COARSELY, MIB2);
@@ -147,6 +157,44 @@ fn a_region_becomes_fine_with_memory_that_may_lie_in_it() {
     {
         let arguments = [address, category, state];
         host.fails(Status::ErrorInput, Command::GranuleTrackingSet, &arguments);
+    }
+}
+
+/// Before 2.0-bet3 the memory is a delegated granule, and a region that is being changed is none
+/// that the host may use.
+#[test]
+fn a_region_becomes_fine_with_delegated_memory() {
+    for dialect in [Dialect::V2_0Bet0, Dialect::V2_0Bet1] {
+        let mut options = patchy(dialect);
+        options.tracking_donates = 1;
+        options.gpt_missing = vec![range(0x1_0000_0000, GIB)];
+        let host = Host::new(options);
+        let set = |state| host.call(Command::GranuleTrackingSet, &[UNTRACKED, 0, state]);
+        let state = || host.done(Command::GranuleTrackingGet, &[UNTRACKED, UNTRACKED + PAGE])[2];
+        assert_eq!(set(FINE)[..3], [0x10d, 0, 1 << 2]);
+        assert_eq!(state(), RESERVED);
+        let granule = host.fresh(1);
+        let list = host.list(&[granule | 1 << 2]);
+        assert_eq!(host.call(Command::OpMemDonate, &[0, list, 1])[..2], [0xd, 1]);
+        host.done(Command::OpContinue, &[0, 0]);
+        assert_eq!(state(), FINE);
+        host.delegate(UNTRACKED, PAGE);
+        host.undelegate(UNTRACKED, PAGE);
+        assert_eq!(set(NONE)[..2], [0x20d, 0]);
+        assert_eq!(host.call(Command::OpMemReclaim, &[0, list, 1])[..2], [0xd, 1]);
+        assert_eq!(host.words(list, 1), [granule | 1 << 2]);
+        host.done(Command::OpContinue, &[0, 0]);
+        assert_eq!(state(), NONE);
+        assert_eq!(
+            host.model.granule_state(Pa::new(granule)),
+            Some(GranuleState::Delegated),
+            "{dialect}"
+        );
+        // The table of a GiB is created without memory here; that of another is the firmware's.
+        host.done(Command::GptL1Create, &[0x1_0000_0000]);
+        host.done(Command::GptL1Destroy, &[0x1_0000_0000]);
+        host.fails(Status::ErrorGpt, Command::GptL1Create, &[DRAM]);
+        host.fails(Status::ErrorGpt, Command::GptL1Destroy, &[DRAM]);
     }
 }
 

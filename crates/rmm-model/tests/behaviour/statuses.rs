@@ -23,8 +23,8 @@ use Status::{
     ErrorGlobal, ErrorGpt, ErrorInput, ErrorRealm, ErrorRec, ErrorRtt, ErrorTracking, Success,
 };
 
-/// Statuses in both dialects.
-const BOTH: &[(Command, &[Status])] = &[
+/// Statuses in all dialects of 2.0.
+const ALL: &[(Command, &[Status])] = &[
     (Command::Version, &[Success, ErrorInput]),
     (Command::Features, &[Success]),
     (Command::RmmConfigGet, &[Success, ErrorInput]),
@@ -61,12 +61,20 @@ const BOTH: &[(Command, &[Status])] = &[
 
 /// Statuses only in 2.0-bet3.
 const BET3: &[(Command, &[Status])] = &[
-    (Command::RmmStateGet, &[Success]),
     (Command::RmmDeactivate, &[Success, ErrorGlobal]),
-    (Command::GranuleTrackingSet, &[Success, ErrorInput]),
     (Command::GptInfo, &[Success, ErrorInput]),
-    (Command::GptL1Create, &[Success, ErrorGlobal]),
-    (Command::GptL1Destroy, &[Success, ErrorInput, ErrorGlobal, ErrorGpt]),
+    (Command::GptL1Create, &[ErrorGlobal]),
+    (Command::GptL1Destroy, &[ErrorGlobal]),
+];
+
+/// Statuses only where the command exists.
+const STATE: &[(Command, &[Status])] = &[(Command::RmmStateGet, &[Success])];
+
+/// Statuses in all dialects but TF-RMM's.
+const TEXTS: &[(Command, &[Status])] = &[
+    (Command::GranuleTrackingSet, &[Success, ErrorInput]),
+    (Command::GptL1Create, &[Success]),
+    (Command::GptL1Destroy, &[Success, ErrorInput, ErrorGpt]),
     (Command::GranuleRangeDelegate, &[ErrorTracking, ErrorGpt]),
     (Command::RealmCreate, &[ErrorTracking]),
     (Command::RecCreate, &[ErrorTracking]),
@@ -124,7 +132,7 @@ impl Tried {
         self.ends(ErrorGlobal, Command::RmmActivate, &[]);
         self.ends(ErrorGlobal, Command::RmmConfigSet, &[page]);
         self.ends(Success, Command::GranuleTrackingGet, &[page, page + PAGE]);
-        self.ends(ErrorInput, Command::GranuleTrackingGet, &[page, page]);
+        self.ends(ErrorInput, Command::GranuleTrackingGet, &[page + 8, page + PAGE]);
         self.ends(Success, Command::GranuleRangeDelegate, &[page, page + PAGE]);
         self.ends(ErrorInput, Command::GranuleRangeDelegate, &[page, page + PAGE]);
         self.ends(Success, Command::GranuleRangeUndelegate, &[page, page + PAGE]);
@@ -302,13 +310,19 @@ impl Tried {
     fn regions(&self) {
         let host = &self.host;
         let gib = 4 * GIB;
-        if host.dialect != Dialect::V2_0Bet3 {
+        if host.dialect == Dialect::TfRmm2026_07 {
             self.ends(ErrorGpt, Command::GptL1Create, &[gib]);
             return;
         }
-        self.ends(Success, Command::RmmStateGet, &[]);
-        self.ends(Success, Command::GptInfo, &[gib, gib + GIB]);
-        self.ends(ErrorInput, Command::GptInfo, &[gib, gib]);
+        let is_bet3 = host.dialect == Dialect::V2_0Bet3;
+        if host.dialect != Dialect::V2_0Bet0 {
+            self.ends(Success, Command::RmmStateGet, &[]);
+        }
+        if is_bet3 {
+            self.ends(Success, Command::GptInfo, &[gib, gib + GIB]);
+            self.ends(ErrorInput, Command::GptInfo, &[gib, gib]);
+            self.ends(ErrorGlobal, Command::RmmDeactivate, &[]);
+        }
         self.ends(ErrorGpt, Command::GptL1Destroy, &[3 * GIB]);
         self.ends(Success, Command::GranuleTrackingSet, &[COARSE, 0, 3]);
         self.ends(ErrorInput, Command::GranuleTrackingSet, &[COARSE, 0, 0]);
@@ -331,10 +345,10 @@ impl Tried {
         self.ends(Success, Command::GptL1Create, &[missing]);
         self.ends(ErrorGpt, Command::GptL1Create, &[missing]);
         self.ends(Success, Command::GptL1Destroy, &[missing]);
-        self.ends(ErrorGlobal, Command::GptL1Create, &[2 * GIB]);
-        self.ends(ErrorGlobal, Command::GptL1Destroy, &[2 * GIB]);
+        let is_static = if is_bet3 { ErrorGlobal } else { ErrorGpt };
+        self.ends(is_static, Command::GptL1Create, &[2 * GIB]);
+        self.ends(is_static, Command::GptL1Destroy, &[2 * GIB]);
         self.ends(ErrorInput, Command::GptL1Destroy, &[PAGE]);
-        self.ends(ErrorGlobal, Command::RmmDeactivate, &[]);
     }
 }
 
@@ -345,7 +359,8 @@ fn every_status_that_a_command_can_end_with() {
         let mut options = Options::new(dialect).range_capable();
         options.dram = PaRange::with_size(Pa::new(2 * GIB), 2 * GIB).unwrap();
         options.coarse = vec![PaRange::with_size(Pa::new(COARSE), MIB2).unwrap()];
-        if is_bet3 {
+        let is_tf_rmm = dialect == Dialect::TfRmm2026_07;
+        if !is_tf_rmm {
             options.gpt_missing = vec![PaRange::with_size(Pa::new(3 * GIB), GIB).unwrap()];
         }
         // At most three RECs, and one private memory encryption context.
@@ -361,7 +376,11 @@ fn every_status_that_a_command_can_end_with() {
             host.done(Command::RmmDeactivate, &[]);
             seen.insert((Command::RmmDeactivate, u8::from(Success)));
         }
-        let listed = BOTH.iter().chain(BET3.iter().filter(|_| is_bet3));
+        let listed = ALL
+            .iter()
+            .chain(BET3.iter().filter(|_| is_bet3))
+            .chain(TEXTS.iter().filter(|_| !is_tf_rmm))
+            .chain(STATE.iter().filter(|(command, _)| command.form(dialect).is_some()));
         let listed: Seen = listed
             .flat_map(|(command, with)| with.iter().map(|with| (*command, u8::from(*with))))
             .collect();
@@ -377,17 +396,20 @@ fn every_status_that_a_command_can_end_with() {
 fn an_rmm_that_is_not_active_refuses_the_rest() {
     for dialect in DIALECTS {
         let host = Host::cold(Options::new(dialect));
+        // By the text of 2.0-bet0 this one needs an active RMM.
+        let is_bet0 = dialect == Dialect::V2_0Bet0;
+        let tracking = if is_bet0 { Command::Version } else { Command::GranuleTrackingGet };
         let any_time = [
             Command::Version,
             Command::Features,
             Command::RmmConfigGet,
-            Command::GranuleTrackingGet,
+            tracking,
             Command::RmmStateGet,
             Command::GptInfo,
             Command::RmmConfigSet,
             Command::RmmActivate,
         ];
-        for (command, _) in BOTH.iter().chain(BET3) {
+        for (command, _) in ALL.iter().chain(BET3).chain(TEXTS) {
             if any_time.contains(command) || command.fid(dialect).is_none() {
                 continue;
             }

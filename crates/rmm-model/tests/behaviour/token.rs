@@ -131,7 +131,7 @@ fn the_claims_are_those_of_the_realm() {
             let bytes_written = results(&seen, 3)[0].1;
             lengths.push(bytes_written);
             let token = peek(&host.model, page, bytes_written);
-            let binding = if dialect == Dialect::TfRmm2026_07 { 10 } else { 2408 };
+            let binding = if dialect == Dialect::V2_0Bet3 { 2408 } else { 10 };
             let Verified { realm: claims, .. } = verify(&token, &PLATFORM_KEY.point(), binding);
             assert_eq!(bytes(&claims[&10]), challenge_bytes(CHALLENGE));
             assert_eq!(bytes(&claims[&44235]), rpv());
@@ -239,7 +239,7 @@ fn the_longest_token_is_within_the_bound() {
             let token = whole_token(options.clone(), hash, true);
             assert!(token.len() < 0x1000);
             if hash == HashAlgorithm::Sha384 {
-                let binding = if dialect == Dialect::TfRmm2026_07 { 10 } else { 2408 };
+                let binding = if dialect == Dialect::V2_0Bet3 { 2408 } else { 10 };
                 let claims = verify(&token, &PLATFORM_KEY.point(), binding).realm;
                 assert_eq!(text(&claims[&44236]), "sha-384");
                 assert_eq!(bytes(&claims[&44238]).len(), 48);

@@ -103,7 +103,7 @@ fn memory() -> Result<PaRange, String> {
 
 /// The dialect that the command line names, or the first one of the model.
 fn dialect() -> Result<Dialect, String> {
-    let [first, _] = Options::DIALECTS;
+    let [first, ..] = Options::DIALECTS;
     let mut text = [0; 32];
     let Some(name) = fw_cfg::read(&mut Configuration, DIALECT, &mut text) else { return Ok(first) };
     let name = str::from_utf8(name).map_err(|error| format!("{DIALECT}: {error}"))?;

@@ -90,7 +90,7 @@ async fn keep_registers(cpu: &mut AsyncVcpu) {
 
 /// The reason of an exit that the host forces.
 fn forced(host: &Host) -> u64 {
-    if host.dialect == Dialect::V2_0Bet3 { 2 } else { 0 }
+    if host.dialect == Dialect::TfRmm2026_07 { 0 } else { 2 }
 }
 
 #[test]

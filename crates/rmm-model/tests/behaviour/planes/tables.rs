@@ -86,7 +86,7 @@ fn each_tree_is_folded_separately() {
         let fold = [realm.rd, MIB2, 3, 1];
         assert_eq!(host.call(Command::RttAuxFold, &fold)[..2], [aux_error(Level::L2), 0]);
         let leaf = aux_table(&host, realm, 1, MIB2, 3);
-        if dialect == DIALECTS[1] {
+        if dialect.aux_maps_by_range() {
             let answer = host.done(Command::RttAuxProtMap, &[realm.rd, MIB2, 2 * MIB2, 1]);
             assert_eq!(answer[1], 2 * MIB2);
         } else {
@@ -96,14 +96,14 @@ fn each_tree_is_folded_separately() {
         }
         // A hole prevents folding.
         let unmap = |ipa| hide(&host, realm, 1, ipa)[0];
-        if dialect == DIALECTS[0] {
+        if !dialect.aux_maps_by_range() {
             assert_eq!(unmap(MIB2 + PAGE), 0);
             assert_eq!(host.call(Command::RttAuxFold, &fold)[..2], [aux_error(Level::L3), 0]);
             assert_eq!(show(&host, realm, 1, MIB2 + PAGE)[0], 0);
         }
         assert_eq!(host.done(Command::RttAuxFold, &fold)[1], leaf);
         // It is unmapped as a block, and nothing of it remains.
-        let whole = match dialect == DIALECTS[1] {
+        let whole = match dialect.aux_maps_by_range() {
             true => host.call(Command::RttAuxProtUnmap, &[realm.rd, MIB2, 2 * MIB2, 1]),
             false => hide(&host, realm, 1, MIB2),
         };
