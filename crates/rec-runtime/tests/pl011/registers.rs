@@ -197,6 +197,10 @@ fn receive_interrupt_has_a_trigger_level() {
         assert_eq!(uart.read(RIS), RT, "{level}");
         assert_eq!(uart.device.push(&[0]), 1);
         assert_eq!(uart.read(RIS), RX | RT, "{level}");
+        // One above the level.
+        assert_eq!(uart.device.push(&[0]), 1);
+        uart.read(DR);
+        assert_eq!(uart.read(RIS), RX | RT, "{level}");
         uart.read(DR);
         assert_eq!(uart.read(RIS), RT, "{level}");
         // Another level applies to what is there.

@@ -356,10 +356,10 @@ fn the_host_denies_a_cpu_on() {
     }
 }
 
-/// What becomes of a denied `CPU_ON` of a REC that is on, if the RMM answers the denial with this
-/// status, and the acceptance of the same call with that one, without doing either; and what the
-/// caller's program has seen then.
-fn denied(dialect: Dialect, denial: Status, accepted: Option<Status>) -> (Outcome, Vec<u64>) {
+/// What becomes of a denied `CPU_ON` of a REC that is on, if the RMM answers both denials with these
+/// statuses, and the acceptance of the same call with that one, without doing any of them;
+/// and what the caller's program has seen then.
+fn denied(dialect: Dialect, answers: [Status; 2], accepted: Option<Status>) -> (Outcome, Vec<u64>) {
     let model = Model::new(Options::new(dialect)).unwrap();
     let (denials, ledger) = (Cell::new(0), CountingLedger::new());
     let complete = Command::PsciComplete.fid(dialect).map(|fid| u64::from(fid.0));
@@ -370,8 +370,9 @@ fn denied(dialect: Dialect, denial: Status, accepted: Option<Status>) -> (Outcom
             let status = match reply {
                 _ if Some(call[0]) != complete => None,
                 DENIED => {
+                    let answer = answers.get(denials.get()).copied();
                     denials.set(denials.get() + 1);
-                    Some(denial)
+                    answer
                 }
                 _ if denials.get() > 0 => accepted,
                 _ => None,
@@ -395,7 +396,7 @@ fn denied(dialect: Dialect, denial: Status, accepted: Option<Status>) -> (Outcom
         recs.extend(set.drain());
     });
     // A refusal might be due to a state that the target has left.
-    let attempts = if denial == Status::ErrorInput { 2 } else { 1 };
+    let attempts = if answers[0] == Status::ErrorInput { 2 } else { 1 };
     assert_eq!(denials.get(), attempts);
     let seen = seen.lock().unwrap().clone();
     (denied.unwrap(), seen)
@@ -405,18 +406,19 @@ fn denied(dialect: Dialect, denial: Status, accepted: Option<Status>) -> (Outcom
 fn a_denial_that_the_rmm_refuses_is_accepted() {
     for dialect in DIALECTS {
         // As in the specification, the RMM has done nothing; it turns nothing on.
-        let (outcome, seen) = denied(dialect, Status::ErrorInput, None);
+        let (input, other) = (Status::ErrorInput, Status::ErrorRec);
+        let (outcome, seen) = denied(dialect, [input; 2], None);
         assert!(is_off(&outcome), "{outcome:?}");
         assert_eq!(seen, [0, ALREADY_ON]);
         // Other errors say nothing about the target.
-        for (denial, accepted) in
-            [(Status::ErrorRec, None), (Status::ErrorInput, Some(Status::ErrorRec))]
+        for (answers, accepted) in
+            [([other; 2], None), ([input, other], None), ([input; 2], Some(other))]
         {
-            let (outcome, _) = denied(dialect, denial, accepted);
+            let (outcome, _) = denied(dialect, answers, accepted);
             let Outcome::Incomplete { error: Some(error), .. } = outcome else {
                 panic!("{outcome:?}")
             };
-            assert_eq!(error.status(), Some(Status::ErrorRec));
+            assert_eq!(error.status(), Some(other));
         }
     }
 }

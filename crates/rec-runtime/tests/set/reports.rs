@@ -7,9 +7,10 @@ use realm_builder::{Realm, RealmConfig, RealmStorage, RecStart};
 use rec_runtime::exit::{MmioLoad, Wait};
 use rec_runtime::set::{AddError, ExitKind, Outcome, RecSlot};
 use rec_runtime::{Answer, Flow, Handler, Rec, RecSet};
-use rmi_abi::Ipa;
 use rmi_abi::rec::Mpidr;
 use rmi_abi::rtt::Geometry;
+use rmi_abi::run::RecExit;
+use rmi_abi::{Ipa, Status};
 use rmm_model::{Model, Options, TimerKind};
 use sro::CallbackMemory;
 use test_support::Crafted;
@@ -238,6 +239,28 @@ fn a_wait_has_the_earliest_deadline() {
             assert_eq!(sleep.may_hide_deadline, !dialect.tells_wait_deadline());
         });
     }
+}
+
+#[test]
+fn an_answer_is_kept_for_the_entry_after_a_refused_one() {
+    let machine = Crafted::new(DIALECTS[0]);
+    let mut exit = RecExit::zeros();
+    // A load of 4 bytes, with a valid syndrome.
+    (exit.esr, exit.hpfar) = (0x24 << 26 | 1 << 24 | 2 << 22 | 7, DEVICE.raw() >> 12 << 4);
+    machine.exits_with(&exit);
+    machine.with_rec(|rmm, object, page, _| {
+        let model = Model::new(Options::new(DIALECTS[0])).unwrap();
+        let (cpus, mut slots) = (Cpus(&model), [const { RecSlot::new() }]);
+        let mut set = RecSet::new(&mut slots, &cpus);
+        set.add(Rec::new(object, page, Geometry::new(40).unwrap()), true).unwrap();
+        let mut runner = set.claim(0).unwrap();
+        let mut once = || runner.run_until(rmm, &mut Board, &mut |entries| entries == 1);
+        assert!(matches!(once(), Ok(Outcome::Bounded)));
+        machine.refuses_with(u8::from(Status::ErrorRec).into());
+        assert!(once().unwrap_err().is_clean());
+        assert!(matches!(once(), Ok(Outcome::Bounded)));
+        assert_eq!(set.statistics(0).unwrap().exits(ExitKind::MmioLoad), 2);
+    });
 }
 
 #[test]
