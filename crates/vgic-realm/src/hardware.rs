@@ -21,9 +21,10 @@ use crate::interface::{VirtualInterface, Vtr};
 ///
 /// # What the host has set up
 ///
-/// - It runs at EL2, with `HCR_EL2.E2H` = 1 or 0, or at EL3 with `SCR_EL3.NS` = 1, as a monitor
-///   does. At EL1 there are no such registers: a Linux kernel in nVHE mode, which calls its own
-///   hypervisor stub at EL2, cannot run Realms of RMI 2.0. [`HardwareInterface::new`] refuses that.
+/// - It runs at EL2, with `HCR_EL2.E2H` = 1 or 0. At EL1 there are no such registers: a Linux kernel
+///   in nVHE mode, which calls its own hypervisor stub at EL2, cannot run Realms of RMI 2.0.
+///   [`HardwareInterface::new`] refuses any other level. [`HardwareInterface::of_monitor`] is for
+///   the other side of the call.
 /// - `ICC_SRE_EL2.SRE` is 1, on each CPU.
 /// - At its own GIC the *maintenance interrupt* is enabled, for each CPU: the PPI that the device
 ///   tree or the ACPI tables name (25 on QEMU's machine `virt`). It is level-sensitive and goes
@@ -62,7 +63,23 @@ impl HardwareInterface {
     pub fn new() -> Result<Self, HardwareError> {
         let read_sre = || ICC_SRE_EL2.get();
         HardwareError::check(CurrentEL.get(), ID_AA64PFR0_EL1.get(), read_sre)?;
-        Ok(Self { vtr: Vtr::from_raw(ICH_VTR_EL2.get()), here: PhantomData })
+        Ok(Self::here())
+    }
+
+    /// The same registers for a program at EL3 in place of an RMM, for tests of hosts, as the
+    /// host's call left them. `SCR_EL3.NS` is 1.
+    ///
+    /// # Errors
+    ///
+    /// [`HardwareError`]; no register was written.
+    pub fn of_monitor() -> Result<Self, HardwareError> {
+        let read_sre = || ICC_SRE_EL2.get();
+        HardwareError::check_monitor(CurrentEL.get(), ID_AA64PFR0_EL1.get(), read_sre)?;
+        Ok(Self::here())
+    }
+
+    fn here() -> Self {
+        Self { vtr: Vtr::from_raw(ICH_VTR_EL2.get()), here: PhantomData }
     }
 }
 

@@ -2,9 +2,10 @@
 
 use core::fmt;
 
-/// `CurrentEL.EL`, and the lowest level that has the registers.
+/// `CurrentEL.EL`.
 const EL_SHIFT: u32 = 2;
 const EL2: u8 = 2;
+const EL3: u8 = 3;
 /// `ID_AA64PFR0_EL1.GIC`.
 const GIC_SHIFT: u32 = 24;
 /// `ICC_SRE_EL2.SRE`.
@@ -14,8 +15,13 @@ const SRE: u64 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HardwareError {
-    /// The program runs below EL2.
+    /// The program is a host that does not run at EL2.
     NotAtEl2 {
+        /// The exception level at which it runs.
+        exception_level: u8,
+    },
+    /// The program is a monitor that does not run at EL3.
+    NotAtEl3 {
         /// The exception level at which it runs.
         exception_level: u8,
     },
@@ -26,9 +32,9 @@ pub enum HardwareError {
 }
 
 impl HardwareError {
-    /// Decides by the registers of a CPU whether `ICH_*_EL2` can be used: `current_el` is
+    /// Decides by the registers of a CPU whether a host can use `ICH_*_EL2`: `current_el` is
     /// `CurrentEL`, `pfr0` is `ID_AA64PFR0_EL1`, and `read_sre` reads `ICC_SRE_EL2`. It is called
-    /// only where that register exists: at EL2 or EL3, on a CPU with GIC system registers.
+    /// only where that register exists: at EL2, on a CPU with GIC system registers.
     ///
     /// # Errors
     ///
@@ -40,10 +46,30 @@ impl HardwareError {
         pfr0: u64,
         read_sre: impl FnOnce() -> u64,
     ) -> Result<(), HardwareError> {
-        let [exception_level, ..] = (current_el >> EL_SHIFT & 0b11).to_le_bytes();
-        if exception_level < EL2 {
-            Err(Self::NotAtEl2 { exception_level })
-        } else if pfr0 >> GIC_SHIFT & 0xf == 0 {
+        match level(current_el) {
+            EL2 => Self::check_registers(pfr0, read_sre),
+            exception_level => Err(Self::NotAtEl2 { exception_level }),
+        }
+    }
+
+    /// The same for a monitor, at EL3.
+    ///
+    /// # Errors
+    ///
+    /// The first reason why not, in the order of the variants.
+    pub fn check_monitor(
+        current_el: u64,
+        pfr0: u64,
+        read_sre: impl FnOnce() -> u64,
+    ) -> Result<(), HardwareError> {
+        match level(current_el) {
+            EL3 => Self::check_registers(pfr0, read_sre),
+            exception_level => Err(Self::NotAtEl3 { exception_level }),
+        }
+    }
+
+    fn check_registers(pfr0: u64, read_sre: impl FnOnce() -> u64) -> Result<(), HardwareError> {
+        if pfr0 >> GIC_SHIFT & 0xf == 0 {
             Err(Self::NoSystemRegisters)
         } else if read_sre() & SRE == 0 {
             Err(Self::SystemRegistersDisabled)
@@ -53,13 +79,22 @@ impl HardwareError {
     }
 }
 
+/// The exception level.
+const fn level(current_el: u64) -> u8 {
+    let [level, ..] = (current_el >> EL_SHIFT & 0b11).to_le_bytes();
+    level
+}
+
 impl fmt::Display for HardwareError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotAtEl2 { exception_level } => write!(
                 f,
-                "CurrentEL is EL{exception_level}: the registers of the virtual CPU interface \
-                 exist at EL2"
+                "CurrentEL is EL{exception_level}: a host uses the virtual CPU interface at EL2"
+            ),
+            Self::NotAtEl3 { exception_level } => write!(
+                f,
+                "CurrentEL is EL{exception_level}: a monitor uses the virtual CPU interface at EL3"
             ),
             Self::NoSystemRegisters => {
                 f.write_str("ID_AA64PFR0_EL1.GIC is 0: the CPU has no GIC system registers")

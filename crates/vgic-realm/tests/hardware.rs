@@ -18,8 +18,8 @@ fn undefined() -> u64 {
 }
 
 #[test]
-fn the_registers_exist_at_el2_and_el3() {
-    for level in [0, 1] {
+fn a_host_is_at_el2_and_a_monitor_at_el3() {
+    for level in [0, 1, 3] {
         // Whatever the other registers say.
         for gic in [0, 1] {
             let refused = HardwareError::check(current_el(level), pfr0(gic), undefined);
@@ -27,9 +27,17 @@ fn the_registers_exist_at_el2_and_el3() {
             assert_eq!(refused, Err(HardwareError::NotAtEl2 { exception_level }));
         }
     }
-    for level in [2, 3] {
-        assert_eq!(HardwareError::check(current_el(level), pfr0(1), || 1), Ok(()));
+    for level in [0, 1, 2] {
+        let refused = HardwareError::check_monitor(current_el(level), pfr0(1), undefined);
+        let exception_level = u8::try_from(level).unwrap();
+        assert_eq!(refused, Err(HardwareError::NotAtEl3 { exception_level }));
     }
+    assert_eq!(HardwareError::check(current_el(2), pfr0(1), || 1), Ok(()));
+    assert_eq!(HardwareError::check_monitor(current_el(3), pfr0(1), || 1), Ok(()));
+    let refused = HardwareError::check_monitor(current_el(3), pfr0(0), undefined);
+    assert_eq!(refused, Err(HardwareError::NoSystemRegisters));
+    let refused = HardwareError::check_monitor(current_el(3), pfr0(1), || 0);
+    assert_eq!(refused, Err(HardwareError::SystemRegistersDisabled));
     // Reserved bits do not count.
     let read = || !0;
     assert_eq!(HardwareError::check(!0b1100 | current_el(2), pfr0(1), read), Ok(()));
@@ -66,7 +74,11 @@ fn refusals_say_which_field_it_is() {
     for (error, text) in [
         (
             HardwareError::NotAtEl2 { exception_level: 1 },
-            "CurrentEL is EL1: the registers of the virtual CPU interface exist at EL2",
+            "CurrentEL is EL1: a host uses the virtual CPU interface at EL2",
+        ),
+        (
+            HardwareError::NotAtEl3 { exception_level: 2 },
+            "CurrentEL is EL2: a monitor uses the virtual CPU interface at EL3",
         ),
         (
             HardwareError::NoSystemRegisters,

@@ -37,7 +37,7 @@ impl Rmm {
     /// The RMM of this machine, for all its memory.
     pub(super) fn new() -> Result<Self, String> {
         let memory = memory()?;
-        let interface = HardwareInterface::new().map_err(|error| format!("{error}"))?;
+        let interface = HardwareInterface::of_monitor().map_err(|error| format!("{error}"))?;
         let dialect = dialect()?;
         let mut options = Options::new(dialect).with_vtr(interface.vtr());
         // Three auxiliary planes, with a tree each, as TF-RMM has them on this machine.
@@ -61,7 +61,7 @@ impl Rmm {
     /// A call from the host on this CPU, whose number is `number`.
     pub(super) fn call(&self, number: usize, x: [u64; 18]) -> [u64; 18] {
         let number = u32::try_from(number).unwrap_or(0);
-        match HardwareInterface::new() {
+        match HardwareInterface::of_monitor() {
             Ok(interface) => self.model.handle_on(number, &mut ThisCpu { interface }, x),
             // The host has turned the system registers off: it can load no virtual interrupts.
             Err(_) => self.model.handle(number, x),
