@@ -265,6 +265,8 @@ pub struct RecSet<'s> {
     turning_on: AtomicUsize,
     /// Pauses that have reached all RECs and have not ended.
     pauses: AtomicU32,
+    /// Pauses that have begun and whose end has not reached all RECs.
+    begun_pauses: AtomicU32,
     /// A code of [`SystemEnd`], or 0.
     end: AtomicU32,
     #[cfg(feature = "std")]
@@ -300,6 +302,7 @@ impl<'s> RecSet<'s> {
             limit: AtomicUsize::new(usize::MAX),
             turning_on: AtomicUsize::new(0),
             pauses: AtomicU32::new(0),
+            begun_pauses: AtomicU32::new(0),
             end: AtomicU32::new(0),
             #[cfg(feature = "std")]
             paused: wait::Park::new(),
@@ -345,6 +348,7 @@ impl<'s> RecSet<'s> {
         self.len = 0;
         *self.end.get_mut() = 0;
         *self.pauses.get_mut() = 0;
+        *self.begun_pauses.get_mut() = 0;
         self.slots.all_mut().iter_mut().filter_map(|slot| core::mem::take(slot).into_rec())
     }
 }

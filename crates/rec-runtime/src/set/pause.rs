@@ -12,16 +12,20 @@ impl RecSet<'_> {
     /// Requests that all RECs leave their run loops, with [`Outcome::Paused`](super::Outcome), and
     /// stay out until [`RecSet::resume`]. CPUs that run one are interrupted.
     ///
-    /// Pauses are counted, up to 255: the RECs stay out until `resume` was called as often. So
-    /// several threads may pause the set independently of each other.
+    /// Pauses are counted: the RECs stay out until `resume` was called as often. So several threads
+    /// may pause the set independently of each other. While there are 255, of which the last call
+    /// of `pause` or `resume` may not have returned yet, another one changes nothing.
     ///
     /// Returns which threads are still to leave, see [`RecSet::is_paused`].
     pub fn pause(&self) -> Inside<'_> {
-        for index in 0..self.len {
-            self.change(index, Word::pause);
+        let one_more = |begun: u32| (begun < MOST).then(|| begun.saturating_add(1));
+        if self.begun_pauses.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).is_ok() {
+            for index in 0..self.len {
+                self.change(index, Word::pause);
+            }
+            // Only now: so each call of `resume` ends a pause that has reached all RECs.
+            self.pauses.fetch_add(1, Ordering::SeqCst);
         }
-        // Only now: so each call of `resume` ends a pause that has reached all RECs.
-        let _ = self.update_pauses(|pauses| (pauses < MOST).then(|| pauses.saturating_add(1)));
         Inside { set: self, next: 0 }
     }
 
@@ -41,12 +45,15 @@ impl RecSet<'_> {
     /// Without a pause, it does nothing; so also before [`RecSet::pause`] has returned in another
     /// thread.
     pub fn resume(&self) {
-        if self.update_pauses(|pauses| pauses.checked_sub(1)).is_err() {
+        let one_less = |pauses: u32| pauses.checked_sub(1);
+        if self.pauses.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_err() {
             return;
         }
         for index in 0..self.len {
             self.change(index, Word::resume);
         }
+        // Only now: so the count of a REC never exceeds this one, and all RECs have the same.
+        self.begun_pauses.fetch_sub(1, Ordering::SeqCst);
         #[cfg(feature = "std")]
         self.paused.wake();
     }
@@ -54,10 +61,6 @@ impl RecSet<'_> {
     /// Whether there is a pause that has not ended.
     pub(super) fn wants_pause(&self) -> bool {
         self.pauses.load(Ordering::SeqCst) > 0
-    }
-
-    fn update_pauses(&self, change: impl FnMut(u32) -> Option<u32>) -> Result<u32, u32> {
-        self.pauses.fetch_update(Ordering::SeqCst, Ordering::SeqCst, change)
     }
 
     /// Which RECs have a thread in their run loop, and on which CPU.

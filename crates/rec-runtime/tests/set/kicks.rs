@@ -1,13 +1,14 @@
 //! Kicks, notifications and pauses, while RECs run, wait or are off.
 
 use std::num::NonZeroU32;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
 use rec_runtime::exit::{MmioLoad, Wait};
-use rec_runtime::set::{ExitKind, Outcome};
+use rec_runtime::set::{ExitKind, Outcome, PhysicalCpus};
 use rec_runtime::{Flow, Handler, RecSet};
 use rmi_host::CountingLedger;
 use rmm_model::{Guest, GuestCpu, Model, Options};
@@ -279,6 +280,77 @@ fn of_two_pausers_the_last_ends_the_pause() {
         assert!(set.is_paused() && !set.is_ready(0));
         set.resume();
         assert!(!set.is_paused() && set.is_ready(0));
+    });
+}
+
+/// Has another thread resume once, after a call of `pause` has reached some RECs.
+struct ResumesBetween {
+    is_armed: AtomicBool,
+    ask: Mutex<Sender<bool>>,
+    done: Mutex<Receiver<()>>,
+}
+
+impl PhysicalCpus for ResumesBetween {
+    fn current(&self) -> u16 {
+        0
+    }
+
+    fn interrupt(&self, _: u16) {}
+
+    fn wake(&self, index: usize) {
+        if index == 1 && self.is_armed.swap(false, Ordering::SeqCst) {
+            self.ask.lock().unwrap().send(true).unwrap();
+            self.done.lock().unwrap().recv().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_pause_and_a_resume_at_the_same_time_leave_all_recs_with_as_many() {
+    let model = Model::new(Options::new(DIALECTS[0])).unwrap();
+    let (conduit, ledger) = (calling_thread(&model), CountingLedger::new());
+    let programs = vec![script(vec![]), script(vec![]), script(vec![])];
+    realm_of(&model, &conduit, &ledger, programs, |rmm, _, recs| {
+        // How many there are after both. The 256th is not counted, and reaches no REC.
+        for (before, after) in [(253, 253), (254, 254), (255, 255)] {
+            let ((ask, asked), (done, is_done)) = (channel(), channel());
+            let cpus = ResumesBetween {
+                is_armed: AtomicBool::new(false),
+                ask: Mutex::new(ask),
+                done: Mutex::new(is_done),
+            };
+            let mut set = RecSet::with_capacity(3, &cpus);
+            for rec in recs.drain(..) {
+                set.add(rec, true).unwrap();
+            }
+            let _ = set.pause();
+            for index in 0..3 {
+                let outcome = set.claim(index).unwrap().run(rmm, &mut Defaults).unwrap();
+                assert!(matches!(outcome, Outcome::Paused), "{outcome:?}");
+            }
+            for _ in 1..before {
+                let _ = set.pause();
+            }
+            thread::scope(|scope| {
+                let set = &set;
+                scope.spawn(move || {
+                    while asked.recv().unwrap() {
+                        set.resume();
+                        done.send(()).unwrap();
+                    }
+                });
+                cpus.is_armed.store(true, Ordering::SeqCst);
+                let _ = set.pause();
+                cpus.is_armed.store(false, Ordering::SeqCst);
+                cpus.ask.lock().unwrap().send(false).unwrap();
+            });
+            for left in (0..after).rev() {
+                set.resume();
+                let ready = [0, 1, 2].map(|index| set.is_ready(index));
+                assert_eq!((ready, set.is_paused()), ([left == 0; 3], left > 0), "{left} left");
+            }
+            recs.extend(set.drain());
+        }
     });
 }
 
