@@ -289,7 +289,10 @@ impl Rec {
                 None => *gic = None,
             }
             if let Some(before) = answer.value.lines_before(exit) {
-                // A REC that ran may have no timers, but then its GIC has left something.
+                // A REC that ran may have no timers, but `gicv3_hcr` has the bits that were
+                // entered, of a `vgic_realm::Gic` always TDIR. A host that enters none of them
+                // cannot tell a REC that did not run from one that has ended all its interrupts,
+                // masks all and disables both groups: that one gets an edge again.
                 let has_gic = gic.as_ref().is_some_and(|gic| *gic != GicExit::default());
                 if lines.is_untold() && !has_gic {
                     (lines, *gic) = (before, None);
