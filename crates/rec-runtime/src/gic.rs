@@ -95,7 +95,8 @@ pub struct RunReport {
     /// means that it did not get the interrupts in them: its documentation lists the causes.
     pub saved: Saved,
     /// The level-sensitive interrupts that the Realm ended, for a host that asks devices for their
-    /// lines.
+    /// lines. A [`GicHandler`] passes them to
+    /// [`Handler::interrupts_ended`](crate::Handler::interrupts_ended).
     pub ended: EndedInterrupts,
 }
 
@@ -286,7 +287,8 @@ impl<L: RawMutex> RealmGic<'_, L> {
     }
 
     /// Carries out a write of a trapped system register: one that sends SGIs, or deactivates an
-    /// interrupt. Writes of those that the GIC does not have are ignored.
+    /// interrupt, of which [`Gic::take_ended`] tells afterwards. Writes of those that the GIC does
+    /// not have are ignored.
     pub fn write_sysreg(self, rec: usize, write: SysRegWrite) -> Answer {
         if let Some(kicks) = self.gic.write_sysreg(rec, write.register(), write.value()) {
             self.notify(kicks);

@@ -4,6 +4,7 @@ use rmi_abi::esr::{AbortSeverity, Esr};
 use rmi_abi::run::{GicEntry, GicExit};
 use rmi_host::{Failed, Platform, Rmm};
 use sro::EnterError;
+use vgic_realm::EndedInterrupts;
 
 use crate::answer::Answer;
 use crate::exit::{
@@ -83,6 +84,17 @@ pub trait Handler {
     /// Realm.
     fn interrupts_saved(&mut self, report: &RunReport) {
         let _ = report;
+    }
+
+    /// In a [`GicHandler`](crate::gic::GicHandler): level-sensitive interrupts that the Realm ended,
+    /// each end once. A host that lowers a line only when it is asked to asks its devices now, so
+    /// that the next entry does not deliver the interrupt again.
+    ///
+    /// Called after [`Handler::interrupts_saved`] with what ended in the run, interrupts still
+    /// masked; and while an exit is handled that deactivates interrupts: a store to the registers
+    /// of the GIC, a trapped write of `ICC_DIR_EL1`.
+    fn interrupts_ended(&mut self, ended: &EndedInterrupts) {
+        let _ = ended;
     }
 
     /// Called when the run loop of a REC in a [`RecSet`](crate::RecSet) ends with anything but

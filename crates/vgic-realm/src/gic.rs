@@ -1,6 +1,7 @@
 //! The virtual GIC of a Realm: which interrupts exist, in which state, and for which REC.
 
 mod any_route;
+mod ended;
 pub(crate) mod interrupt;
 mod registers;
 mod select;
@@ -19,6 +20,7 @@ use crate::interface::Vtr;
 use crate::intid::MAX_SPIS;
 use crate::kicks::{Kicks, MAX_RECS};
 
+pub use ended::EndedInterrupts;
 pub use interrupt::Field;
 use interrupt::Interrupt;
 pub use registers::{Bank, Route};
@@ -28,7 +30,7 @@ pub(crate) use storage::DefaultLock;
 pub use storage::OwnedGicStorage;
 pub use storage::{GicStorage, Storage};
 use storage::{Phase, RecSlot, Shared};
-pub use transfer::{EndedInterrupts, SaveReport};
+pub use transfer::SaveReport;
 
 /// What a Realm's GIC consists of.
 #[derive(Clone, Copy, Debug)]

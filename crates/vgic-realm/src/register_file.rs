@@ -234,7 +234,6 @@ impl<L: RawMutex> Gic<'_, L> {
 
     fn write_route(&self, intid: u32, part: Part, value: u64) -> Kicks {
         let Some(spi) = SpiIntid::new(intid) else { return Kicks::NONE };
-        let Some(before) = self.route(spi) else { return Kicks::NONE };
-        self.set_route(spi, Route::from_irouter(part.write(before.irouter(), value)))
+        self.change_route(spi, |route| Route::from_irouter(part.write(route.irouter(), value)))
     }
 }

@@ -27,13 +27,13 @@ use crate::timer::Timers;
 /// |---|---|---|
 /// | `before_entry` | loads the interrupts | before that: masks interrupts and preemption |
 /// | `gic_entry`, `gic_exit` | copy the interrupts to and from the run page, where they are there | only of an interface that is not in the run page |
-/// | `entry_cancelled` | saves the interrupts | after that: unmasks |
-/// | `after_exit` | saves the interrupts, sets the lines of timers and PMU | after that: `interrupts_saved`, then `after_exit`, which unmasks |
+/// | `entry_cancelled` | saves the interrupts | after that: `interrupts_ended`, if some did, and `entry_cancelled`, which unmasks |
+/// | `after_exit` | saves the interrupts, sets the lines of timers and PMU | after that: `interrupts_saved`, `interrupts_ended`, if some did, and `after_exit`, which unmasks |
 /// | `cpu_off` | resets the virtual CPU interface | after that |
 /// | `loop_ended` | hands on interrupts for any REC | after that |
 /// | `wait`; `psci_notice` of `CPU_SUSPEND` | goes on if there is an interrupt, else [`Outcome::Waiting`](crate::set::Outcome::Waiting) | not |
-/// | `mmio_load`, `mmio_store` | has the device serve it | not |
-/// | `sysreg_read`, `sysreg_write` | those of the GIC | those of other registers |
+/// | `mmio_load`, `mmio_store` | has the device serve it | `interrupts_ended`, if the store deactivated some |
+/// | `sysreg_read`, `sysreg_write` | those of the GIC | those of other registers; `interrupts_ended`, if the write deactivated one |
 /// | all others | nothing | yes |
 ///
 /// What is not in a run remains for the thread: while the REC waits, it sleeps until a deadline at
@@ -53,6 +53,15 @@ pub struct GicHandler<'v, I, H, L: RawMutex = DefaultLock> {
     pub rest: H,
 }
 
+impl<I, H: Handler, L: RawMutex> GicHandler<'_, I, H, L> {
+    /// Passes on what was deactivated by other means than a run.
+    fn tell_ended(&mut self) {
+        if let Some(ended) = self.gic.gic().take_ended(self.index) {
+            self.rest.interrupts_ended(&ended);
+        }
+    }
+}
+
 impl<I: VirtualInterface, H: Handler, L: RawMutex> Handler for GicHandler<'_, I, H, L> {
     fn before_entry(&mut self, rec: &Rec) {
         self.rest.before_entry(rec);
@@ -60,7 +69,10 @@ impl<I: VirtualInterface, H: Handler, L: RawMutex> Handler for GicHandler<'_, I,
     }
 
     fn entry_cancelled(&mut self, rec: &Rec) {
-        self.gic.save(self.index, &mut self.interface);
+        let report = self.gic.save(self.index, &mut self.interface);
+        if !report.ended.is_empty() {
+            self.rest.interrupts_ended(&report.ended);
+        }
         self.rest.entry_cancelled(rec);
     }
 
@@ -81,6 +93,9 @@ impl<I: VirtualInterface, H: Handler, L: RawMutex> Handler for GicHandler<'_, I,
     fn after_exit(&mut self, timers: Timers, pmu_overflow: bool) {
         let report = self.gic.after_exit(self.index, &mut self.interface, timers, pmu_overflow);
         self.rest.interrupts_saved(&report);
+        if !report.ended.is_empty() {
+            self.rest.interrupts_ended(&report.ended);
+        }
         self.rest.after_exit(timers, pmu_overflow);
     }
 
@@ -110,7 +125,9 @@ impl<I: VirtualInterface, H: Handler, L: RawMutex> Handler for GicHandler<'_, I,
     }
 
     fn mmio_store(&mut self, store: MmioStore) -> Flow {
-        Flow::Enter(self.bus.store(store))
+        let answer = self.bus.store(store);
+        self.tell_ended();
+        Flow::Enter(answer)
     }
 
     fn sysreg_read(&mut self, read: SysRegRead) -> Flow {
@@ -123,6 +140,8 @@ impl<I: VirtualInterface, H: Handler, L: RawMutex> Handler for GicHandler<'_, I,
     fn sysreg_write(&mut self, write: SysRegWrite) -> Flow {
         match self.gic.gic().write_sysreg(self.index, write.register(), write.value()) {
             Some(kicks) => {
+                // First: a device may lower its line, and nobody has to see it.
+                self.tell_ended();
                 self.gic.notify(kicks);
                 Flow::Enter(crate::Answer::resume())
             }

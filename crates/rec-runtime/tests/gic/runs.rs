@@ -13,7 +13,7 @@ use rmi_abi::rtt::Geometry;
 use rmi_abi::run::RecEnter;
 use rmi_abi::{Ipa, IpaRange, Pa};
 use rmm_model::{AsyncGuest, AsyncVcpu, Cpu, ForgedExit, Guest, TimerKind};
-use vgic_realm::{Bank, Field, Intid, PpiIntid, Route, Saved};
+use vgic_realm::{Bank, EndedInterrupts, Field, Intid, PpiIntid, Route, Saved};
 
 use crate::fixture::{Action, DIALECTS, Fixture, realm, script};
 use crate::{SPI, spi, with_gic};
@@ -32,6 +32,11 @@ struct Rest<'v> {
     reports: Vec<RunReport>,
     /// Whom it kicks before the entry.
     kicks: Option<&'v RecSet<'v>>,
+    /// Which interrupts it was told to have ended.
+    ended: Vec<u32>,
+    gic: RealmGic<'v>,
+    /// Whether it lowers the line of the SPI then.
+    lowers: bool,
 }
 
 impl Rest<'_> {
@@ -55,6 +60,14 @@ impl Handler for Rest<'_> {
     fn interrupts_saved(&mut self, report: &RunReport) {
         self.note("interrupts_saved");
         self.reports.push(*report);
+    }
+
+    fn interrupts_ended(&mut self, ended: &EndedInterrupts) {
+        assert!(!ended.is_empty());
+        self.ended.extend(ended.iter().map(Intid::number));
+        if self.lowers {
+            self.gic.set_spi(spi(), false);
+        }
     }
 
     fn after_exit(&mut self, _: Timers, _: bool) {
@@ -107,7 +120,15 @@ fn run(fixture: &Fixture<'_, '_>, test: impl FnOnce(RealmGic<'_>, Vec<(Runner<'_
             let mut runner = fixture.set.claim(index).unwrap();
             runner.trap_waiting(true, true);
             let cpu = fixture.model.cpu(0);
-            let rest = Rest { cpu, calls: vec![], reports: vec![], kicks: None };
+            let rest = Rest {
+                cpu,
+                calls: vec![],
+                reports: vec![],
+                kicks: None,
+                ended: vec![],
+                gic,
+                lowers: false,
+            };
             (runner, Vcpu { gic, index, interface: cpu, bus: &bus, rest })
         };
         test(gic, (0..fixture.set.len()).map(vcpu).collect());
@@ -155,6 +176,82 @@ fn waits(fixture: &Fixture<'_, '_>, (runner, vcpu): &mut (Runner<'_>, Vcpu<'_>))
     assert!(!fixture.set.is_ready(vcpu.index));
 }
 
+/// How a program ends an interrupt.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Eoi,
+    /// EOImode 1, and `ICC_DIR_EL1`.
+    Dir,
+    /// EOImode 1, and `GICD_ICACTIVER<n>`.
+    Register,
+}
+
+/// A device that lowers its line when its interrupt has ended interrupts once each time.
+#[test]
+fn an_end_is_told_before_the_next_entry_however_it_is_made() {
+    for (dialect, end) in DIALECTS
+        .into_iter()
+        .flat_map(|dialect| [End::Eoi, End::Dir, End::Register].map(|end| (dialect, end)))
+    {
+        let seen = Seen::default();
+        let by_program = Arc::clone(&seen);
+        let program = AsyncGuest::new(move |mut cpu: AsyncVcpu| async move {
+            enable(&mut cpu, 0).await;
+            if !matches!(end, End::Eoi) {
+                cpu.write_sysreg(SysReg::ICC_CTLR_EL1, 0b10).await.unwrap();
+            }
+            loop {
+                let intid = cpu.next_interrupt().await;
+                by_program.lock().unwrap().push(intid);
+                cpu.end_of_interrupt(intid).await;
+                match end {
+                    End::Eoi => {}
+                    End::Dir => {
+                        cpu.write_sysreg(SysReg::ICC_DIR_EL1, intid.into()).await.unwrap();
+                    }
+                    End::Register => {
+                        let register = GICD + 0x380 + 4 * u64::from(SPI / 32);
+                        cpu.store(Ipa::new(register), 4, 1 << (SPI % 32)).await.unwrap();
+                    }
+                }
+            }
+        });
+        realm(dialect, vec![Box::new(program)], |fixture| {
+            run(fixture, |gic, mut vcpus| {
+                let [vcpu] = &mut vcpus[..] else { panic!() };
+                vcpu.1.rest.lowers = true;
+                waits(fixture, vcpu);
+                for _ in 0..3 {
+                    gic.set_spi(spi(), true);
+                    waits(fixture, vcpu);
+                    assert_eq!(take(&seen), [SPI], "{end:?}");
+                    assert_eq!(std::mem::take(&mut vcpu.1.rest.ended), [SPI], "{end:?}");
+                }
+            });
+        });
+    }
+}
+
+/// Of one that another REC deactivates while it is loaded, after which the entry is cancelled.
+#[test]
+fn an_end_in_a_cancelled_entry_is_told() {
+    let seen = Seen::default();
+    realm(DIALECTS[0], vec![taker(0, &seen)], |fixture| {
+        run(fixture, |gic, mut vcpus| {
+            let [(runner, vcpu)] = &mut vcpus[..] else { panic!() };
+            let bit = 1 << (SPI % 32);
+            let _ = gic.gic().set_bits(Bank::Shared, 1, Field::Active, bit, true);
+            let _ = gic.gic().set_bits(Bank::Shared, 1, Field::Active, bit, false);
+            vcpu.rest.kicks = Some(vcpu.gic.set());
+            let outcome = runner.run(fixture.rmm, vcpu).unwrap();
+            assert!(matches!(outcome, Outcome::Kicked), "{outcome:?}");
+            assert_eq!(vcpu.rest.calls.last().unwrap().0, "entry_cancelled");
+            assert_eq!(vcpu.rest.ended, [SPI]);
+            assert_eq!(vcpu.rest.reports, []);
+        });
+    });
+}
+
 #[test]
 fn an_spi_wakes_the_rec_that_waits_for_it() {
     for dialect in DIALECTS {
@@ -187,6 +284,7 @@ fn an_spi_wakes_the_rec_that_waits_for_it() {
                 let ended = reports.iter().flat_map(|report| report.ended.iter());
                 let ended: Vec<_> = ended.map(Intid::number).collect();
                 assert!(ended.len() > 3 && ended.iter().all(|intid| *intid == SPI), "{ended:?}");
+                assert_eq!(vcpu.1.rest.ended, ended);
                 // It is level-sensitive.
                 gic.pulse_spi(spi());
                 assert!(!fixture.set.is_ready(0));

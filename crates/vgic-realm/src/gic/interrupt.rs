@@ -56,7 +56,8 @@ pub enum Field {
 pub(crate) enum Folded {
     /// It is still pending or active.
     Open,
-    /// The Realm ended it.
+    /// The Realm ended it: it is in the list register no longer, or it was active there and has been
+    /// deactivated by a write meanwhile.
     Ended,
 }
 
@@ -134,6 +135,12 @@ impl Interrupt {
             Field::Active => self.has(ACTIVATE) || self.has(ACTIVE) && !self.has(DEACTIVATE),
             Field::Level => self.has(LEVEL),
         }
+    }
+
+    /// Whether such a change ends the interrupt, and it is level-sensitive. What is written while it
+    /// is in a list register counts when it is [taken back](Interrupt::fold).
+    pub(crate) const fn is_ended_by(self, field: Field, is_set: bool) -> bool {
+        matches!(field, Field::Active) && !is_set && self.is_level() && self.is_active_outside()
     }
 
     /// Changes a property; whether anything changed.
@@ -237,7 +244,8 @@ impl Interrupt {
         if before.has(ACTIVATE | DEACTIVATE) {
             self.apply_written(before.has(ACTIVATE));
         }
-        if pends || is_active { Folded::Open } else { Folded::Ended }
+        let is_open = if is_active { !before.has(DEACTIVATE) } else { pends };
+        if is_open { Folded::Open } else { Folded::Ended }
     }
 
     /// Its active state is what was written to it.

@@ -116,23 +116,31 @@ impl<L: RawMutex> Gic<'_, L> {
         match bank {
             Bank::Private(rec) if word == 0 => {
                 let mask = if field == Field::Level { mask & !((1 << SGIS) - 1) } else { mask };
+                let Some(slot) = self.recs.get(rec) else { return kicks };
+                let mut private = slot.private.lock();
+                let mut ended = 0;
                 for bit in bits(mask) {
                     let is_set = values >> bit & 1 != 0;
-                    self.change_private(rec, bit, &mut kicks, |interrupt| {
+                    self.change_locked(rec, &mut private, bit, &mut kicks, |interrupt| {
+                        ended |= u32::from(interrupt.is_ended_by(field, is_set)) << bit;
                         interrupt.set_field(field, is_set)
                     });
                 }
+                slot.ended.add(0, ended);
             }
             Bank::Private(_) => {}
             Bank::Shared => {
                 let Some(first) = first_intid(word) else { return kicks };
                 let mut spis = self.spis.lock();
+                let mut ended = 0;
                 for bit in bits(mask) {
                     let is_set = values >> bit & 1 != 0;
                     self.change_spi(&mut spis, first + bit, &mut kicks, |spi| {
+                        ended |= u32::from(spi.interrupt.is_ended_by(field, is_set)) << bit;
                         spi.interrupt.set_field(field, is_set)
                     });
                 }
+                self.shared.ended.add(word, ended);
             }
         }
         kicks
@@ -178,13 +186,19 @@ impl<L: RawMutex> Gic<'_, L> {
 
     /// Sets the route of an SPI. If it is active, its route changes for the next time.
     pub fn set_route(&self, spi: SpiIntid, route: Route) -> Kicks {
+        self.change_route(spi, |_| route)
+    }
+
+    /// Changes the route of an SPI, as another thread may change it as well.
+    pub(crate) fn change_route(&self, spi: SpiIntid, change: impl FnOnce(Route) -> Route) -> Kicks {
         let mut kicks = Kicks::NONE;
-        let target = match route {
-            Route::Specific(affinity) => self.index_of(affinity),
-            Route::Any => None,
-        };
         let mut spis = self.spis.lock();
         self.change_spi(&mut spis, spi.number(), &mut kicks, |spi| {
+            let route = change(spi.route);
+            let target = match route {
+                Route::Specific(affinity) => self.index_of(affinity),
+                Route::Any => None,
+            };
             let changes = spi.route != route;
             spi.set_route(route, target);
             changes

@@ -119,7 +119,7 @@ impl<L: RawMutex> Gic<'_, L> {
     }
 
     /// The same for a REC that is locked.
-    fn change_locked(
+    pub(super) fn change_locked(
         &self,
         rec: usize,
         private: &mut Private,

@@ -53,7 +53,8 @@ impl SpiState {
     }
 }
 
-const LIVE_WORDS: usize = MAX_SPIS.div_ceil(u32::BITS as usize);
+/// Words with one bit for each SPI.
+pub(super) const LIVE_WORDS: usize = MAX_SPIS.div_ceil(u32::BITS as usize);
 
 /// The SPIs, and which of them are not idle.
 pub(super) struct SpiTable<T: ?Sized = [SpiState]> {

@@ -6,8 +6,9 @@ use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize};
 
 use lock_api::{Mutex, RawMutex};
 
+use super::ended::EndedSet;
 use super::interrupt::Interrupt;
-use super::spi_table::{SpiState, SpiTable};
+use super::spi_table::{LIVE_WORDS, SpiState, SpiTable};
 use crate::affinity::Affinity;
 use crate::interface::Vtr;
 #[cfg(feature = "alloc")]
@@ -126,6 +127,8 @@ pub(super) struct Shared {
     pub(super) live_spis: AtomicUsize,
     /// A [`Groups`](super::Groups): what the distributor forwards.
     pub(super) groups: AtomicU8,
+    /// The SPIs that ended outside of a run.
+    pub(super) ended: EndedSet<{ 1 + LIVE_WORDS }>,
 }
 
 impl Shared {
@@ -134,6 +137,7 @@ impl Shared {
             is_taken: AtomicBool::new(false),
             live_spis: AtomicUsize::new(0),
             groups: AtomicU8::new(0),
+            ended: EndedSet::new(),
         }
     }
 
@@ -144,6 +148,7 @@ impl Shared {
     pub(super) fn reset(&self) {
         self.live_spis.store(0, SeqCst);
         self.groups.store(0, SeqCst);
+        self.ended.clear();
     }
 }
 
@@ -171,6 +176,8 @@ pub(super) struct RecSlot<L> {
     vmcr: AtomicU32,
     /// `GICR_WAKER.ProcessorSleep`.
     is_asleep: AtomicBool,
+    /// The private interrupts that ended outside of a run.
+    pub(super) ended: EndedSet<1>,
     pub(super) private: Mutex<L, Private>,
 }
 
@@ -181,6 +188,7 @@ impl<L: RawMutex> RecSlot<L> {
             phase: AtomicU8::new(IDLE),
             vmcr: AtomicU32::new(0),
             is_asleep: AtomicBool::new(false),
+            ended: EndedSet::new(),
             private: Mutex::const_new(L::INIT, Private::new(Vtr::from_raw(0))),
         }
     }
@@ -190,6 +198,7 @@ impl<L: RawMutex> RecSlot<L> {
         self.phase.store(IDLE, SeqCst);
         self.vmcr.store(0, SeqCst);
         self.is_asleep.store(false, SeqCst);
+        self.ended.clear();
         *self.private.lock() = Private::new(vtr);
     }
 

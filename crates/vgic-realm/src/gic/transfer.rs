@@ -1,11 +1,10 @@
 //! Moving interrupts into list registers before an entry, and back after it.
 
-use core::fmt;
-
 use lock_api::RawMutex;
 
+use super::ended::EndedInterrupts;
 use super::interrupt::{Field, Folded, Interrupt};
-use super::registers::Route;
+use super::registers::{Bank, Route};
 use super::select::{Candidate, Outside, Selection};
 use super::spi_table::SpiTable;
 use super::storage::{Private, RecSlot};
@@ -29,40 +28,6 @@ const HCR_VGRP1_EIE: u64 = 1 << 6;
 const HCR_VGRP1_DIE: u64 = 1 << 7;
 const HCR_TDIR: u64 = 1 << 14;
 
-/// The maximum number of interrupts that end in one run without an exit: one for each list
-/// register, and as many as `ICH_HCR_EL2.EOIcount` counts.
-const MAX_ENDED: usize = Vtr::MAX_LIST_REGISTERS + 31;
-
-/// The level-sensitive interrupts that a Realm ended during a run.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct EndedInterrupts {
-    intids: [u16; MAX_ENDED],
-    count: usize,
-}
-
-impl EndedInterrupts {
-    const NONE: Self = Self { intids: [0; MAX_ENDED], count: 0 };
-
-    fn add(&mut self, intid: u32) {
-        if let (Some(place), Ok(intid)) = (self.intids.get_mut(self.count), u16::try_from(intid)) {
-            *place = intid;
-            self.count += 1;
-        }
-    }
-
-    /// Their INTIDs, in no particular order.
-    pub fn iter(&self) -> impl Iterator<Item = Intid> + '_ {
-        let intids = self.intids.iter().take(self.count);
-        intids.map(|intid| Intid::from_valid(u32::from(*intid)))
-    }
-}
-
-impl fmt::Debug for EndedInterrupts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter().map(Intid::number)).finish()
-    }
-}
-
 /// What a run did to the interrupts of a REC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "other RECs may have to be kicked"]
@@ -72,10 +37,10 @@ pub struct SaveReport {
     /// The RECs that have to be kicked, without the one that was saved: an SPI goes to another REC
     /// now.
     pub kicks: Kicks,
-    /// The level-sensitive interrupts that the Realm ended. If its line is still up, an interrupt
-    /// is pending again, and nothing has to be done; a host that lowers a line only when it is
-    /// asked to (because it forwards a physical interrupt, or to `irqfd` users) asks its device
-    /// now.
+    /// The level-sensitive interrupts that the Realm ended in this run, and those that ended
+    /// [before](Gic::take_ended) and were not taken. If its line is still up, an interrupt is
+    /// pending again, and nothing has to be done; a host that lowers a line only when it is asked
+    /// to (because it forwards a physical interrupt, or to `irqfd` users) asks its device now.
     pub ended: EndedInterrupts,
 }
 
@@ -112,6 +77,8 @@ impl<L: RawMutex> Gic<'_, L> {
             for register in left.iter().take(private.loaded) {
                 self.fold(private, spis.as_deref_mut(), register, register, &mut ended);
             }
+            // By writes since.
+            self.keep_ended(slot, &ended);
         }
         *private.interface.list_registers_mut() = ListRegisters::new(vtr.list_registers());
         private.loaded = 0;
@@ -170,6 +137,7 @@ impl<L: RawMutex> Gic<'_, L> {
         if takes_less {
             self.kick_for_any_route(&mut report.kicks);
         }
+        self.add_kept(slot, &mut report.ended);
         report
     }
 
@@ -216,25 +184,20 @@ impl<L: RawMutex> Gic<'_, L> {
     /// of the REC, or that SPI, whichever REC took it. Ignored while the REC does not separate
     /// priority drop and deactivation (EOImode), as the CPU does.
     ///
-    /// Takes the REC's lock, and that of the SPIs for an SPI.
+    /// If that ends a level-sensitive interrupt, [`Gic::take_ended`] has it. Takes the REC's lock,
+    /// and that of the SPIs for an SPI.
     #[doc(alias = "ICC_DIR_EL1")]
     pub fn deactivate(&self, rec: usize, intid: u32) -> Kicks {
-        let mut kicks = Kicks::NONE;
-        let Some(slot) = self.recs.get(rec) else { return kicks };
+        let Some(slot) = self.recs.get(rec) else { return Kicks::NONE };
         if slot.private.lock().interface.vmcr() & VMCR_EOIM == 0 {
-            return kicks;
+            return Kicks::NONE;
         }
-        if intid < PRIVATE {
-            self.change_private(rec, intid, &mut kicks, |interrupt| {
-                interrupt.set_field(Field::Active, false)
-            });
+        let (bank, bit) = if intid < PRIVATE {
+            (Bank::Private(rec), 1 << intid)
         } else {
-            let mut spis = self.spis.lock();
-            self.change_spi(&mut spis, intid, &mut kicks, |spi| {
-                spi.interrupt.set_field(Field::Active, false)
-            });
-        }
-        kicks
+            (Bank::Shared, 1 << (intid % u32::BITS))
+        };
+        self.set_bits(bank, (intid / u32::BITS) as usize, Field::Active, bit, false)
     }
 
     /// A REC was turned off (`CPU_OFF`): its virtual CPU interface is reset, and it gets no

@@ -11,6 +11,7 @@ mod any_route;
 mod cpu;
 mod delivery;
 mod edges;
+mod ended;
 mod reference;
 mod sequences;
 mod threads;

@@ -63,6 +63,8 @@ pub(crate) struct Reference {
     pub(crate) cores: Vec<Core>,
     /// What the distributor forwards.
     pub(crate) groups: [bool; 2],
+    /// The level-sensitive interrupts that ended, and that the host was not told yet.
+    pub(crate) ended: Vec<Irq>,
 }
 
 impl Reference {
@@ -89,7 +91,7 @@ impl Reference {
         }
         let core =
             Core { mask: 0, groups: [false; 2], asleep: false, running: Vec::new(), on: false };
-        Self { irqs, cores: vec![core; RECS], groups: [false; 2] }
+        Self { irqs, cores: vec![core; RECS], groups: [false; 2], ended: Vec::new() }
     }
 
     pub(crate) fn at(&mut self, irq: Irq) -> &mut State {
@@ -148,8 +150,18 @@ impl Reference {
     pub(crate) fn end(&mut self, rec: usize, deactivates: bool) -> Option<u32> {
         let (intid, _) = self.cores[rec].running.pop()?;
         if deactivates {
-            self.at(Self::irq(rec, intid)).active = false;
+            self.deactivate(Self::irq(rec, intid));
         }
         Some(intid)
+    }
+
+    /// The active state of an interrupt goes away.
+    pub(crate) fn deactivate(&mut self, irq: Irq) {
+        let state = self.at(irq);
+        let is_end = state.active && state.level;
+        state.active = false;
+        if is_end {
+            self.ended.push(irq);
+        }
     }
 }

@@ -3,8 +3,8 @@
 
 use proptest::prelude::*;
 use vgic_realm::{
-    Affinity, Bank, Field, Gic, GicConfig, GicStorage, Kicks, PpiIntid, Route, Saved, SgiRegister,
-    SgiRequest, SpiIntid, VirtualInterface, Vtr,
+    Affinity, Bank, EndedInterrupts, Field, Gic, GicConfig, GicStorage, Kicks, PpiIntid, Route,
+    Saved, SgiRegister, SgiRequest, SpiIntid, VirtualInterface, Vtr,
 };
 
 use crate::cpu::Cpu;
@@ -91,6 +91,8 @@ struct Machine<'g> {
     cpus: Vec<Cpu>,
     at: [At; RECS],
     split: bool,
+    /// The interrupts of which the host was told that they ended.
+    told: Vec<Irq>,
 }
 
 fn number(n: usize) -> u32 {
@@ -111,6 +113,7 @@ impl<'g> Machine<'g> {
             cpus: vec![Cpu::new(vtr); RECS],
             at: [At::Out; RECS],
             split,
+            told: Vec::new(),
         };
         // A program that has enabled everything.
         machine.step(&Step::Groups { group0: true, group1: true });
@@ -146,7 +149,21 @@ impl<'g> Machine<'g> {
         let report = self.gic.save(rec, &mut self.cpus[rec]);
         assert_eq!(report.saved, Saved::Used);
         assert!(!report.kicks.contains(rec), "it was just saved");
+        self.tell(rec, &report.ended);
         report.kicks
+    }
+
+    fn tell(&mut self, rec: usize, ended: &EndedInterrupts) {
+        self.told.extend(ended.iter().map(|intid| Reference::irq(rec, intid.number())));
+    }
+
+    /// The host was told of each end of a level-sensitive interrupt, once.
+    fn check_ended(&mut self) {
+        let mut ended = std::mem::take(&mut self.reference.ended);
+        let mut told = std::mem::take(&mut self.told);
+        ended.sort_unstable();
+        told.sort_unstable();
+        assert_eq!(told, ended);
     }
 
     /// Does what a host does: kicks, and enters again after maintenance interrupts.
@@ -223,8 +240,15 @@ impl<'g> Machine<'g> {
 
     fn step(&mut self, step: &Step) {
         let kicks = self.apply(step);
+        // Before any entry.
+        for rec in 0..RECS {
+            if let Some(ended) = self.gic.take_ended(rec) {
+                self.tell(rec, &ended);
+            }
+        }
         self.settle(kicks);
         self.check();
+        self.check_ended();
     }
 
     fn apply(&mut self, step: &Step) -> Kicks {
@@ -265,6 +289,21 @@ impl<'g> Machine<'g> {
                     || field == Field::Active && (!self.split || self.is_running(irq))
                 {
                     return Kicks::NONE;
+                }
+                // What ended before was level-sensitive, or not, as it was then.
+                let mut kicks = Kicks::NONE;
+                if field == Field::Level {
+                    for other in (0..RECS).filter(|other| self.at[*other] == At::In) {
+                        kicks.add(other);
+                    }
+                    for other in kicks.iter() {
+                        let more = self.exit(other);
+                        self.enter(other);
+                        self.settle(more);
+                    }
+                }
+                if field == Field::Active && !set {
+                    self.reference.deactivate(irq);
                 }
                 let state = self.reference.at(irq);
                 match field {
@@ -321,7 +360,7 @@ impl<'g> Machine<'g> {
                 if self.at[rec] != At::In || !self.split || self.is_running(irq) {
                     return Kicks::NONE;
                 }
-                self.reference.at(irq).active = false;
+                self.reference.deactivate(irq);
                 assert!(self.cpus[rec].dir_traps(irq.intid), "an SPI of another REC");
                 let mut kicks = self.exit(rec);
                 kicks.add_all(self.gic.deactivate(rec, irq.intid));

@@ -141,3 +141,27 @@ fn every_interrupt_from_any_thread_arrives_once() {
     let counts = |all: &[AtomicU32]| all.iter().all(|n| n.load(Ordering::SeqCst) == ROUNDS);
     assert!(counts(&machine.spis) && counts(&machine.sgis));
 }
+
+/// RECs that write the halves of a route at the same time lose neither.
+#[test]
+fn halves_of_a_route_are_written_at_the_same_time() {
+    let storage = GicStorage::<4, 64>::new();
+    let gic = gic(&storage);
+    let route = SpiIntid::new(40).unwrap();
+    for round in 1..=u64::from(ROUNDS) {
+        // Aff3 in the upper half, Aff1 and Aff0 in the lower one.
+        let (upper, lower) = (round & 0xff, round & 0xffff);
+        let start = std::sync::Barrier::new(2);
+        thread::scope(|scope| {
+            for (offset, half) in [(0x6140, lower), (0x6144, upper)] {
+                let (gic, start) = (&gic, &start);
+                scope.spawn(move || {
+                    start.wait();
+                    let _ = gic.gicd_write(offset, 4, half);
+                });
+            }
+        });
+        let expected = Route::from_irouter(upper << 32 | lower);
+        assert_eq!(gic.route(route), Some(expected), "round {round}");
+    }
+}
