@@ -21,8 +21,8 @@ use crate::interface::{VirtualInterface, Vtr};
 ///
 /// # What the host has set up
 ///
-/// - It runs at EL2, with `HCR_EL2.E2H` = 1 or 0. At EL1 there are no such registers: a Linux kernel
-///   in nVHE mode, which calls its own hypervisor stub at EL2, cannot run Realms of RMI 2.0.
+/// - It runs at EL2, with `HCR_EL2.E2H` = 1 or 0. At EL1 there are no such registers: a Linux
+///   kernel in nVHE mode, which calls its own hypervisor stub at EL2, cannot run Realms of RMI 2.0.
 ///   [`HardwareInterface::new`] refuses any other level. [`HardwareInterface::of_monitor`] is for
 ///   the other side of the call.
 /// - `ICC_SRE_EL2.SRE` is 1, on each CPU.

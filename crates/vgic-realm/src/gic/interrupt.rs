@@ -56,8 +56,8 @@ pub enum Field {
 pub(crate) enum Folded {
     /// It is still pending or active.
     Open,
-    /// The Realm ended it: it is in the list register no longer, or it was active there and has been
-    /// deactivated by a write meanwhile.
+    /// The Realm ended it: it is in the list register no longer, or it was active there and has
+    /// been deactivated by a write meanwhile.
     Ended,
 }
 
@@ -137,8 +137,8 @@ impl Interrupt {
         }
     }
 
-    /// Whether such a change ends the interrupt, and it is level-sensitive. What is written while it
-    /// is in a list register counts when it is [taken back](Interrupt::fold).
+    /// Whether such a change ends the interrupt, and it is level-sensitive. What is written while
+    /// it is in a list register counts when it is [taken back](Interrupt::fold).
     pub(crate) const fn is_ended_by(self, field: Field, is_set: bool) -> bool {
         matches!(field, Field::Active) && !is_set && self.is_level() && self.is_active_outside()
     }
