@@ -26,7 +26,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Word(u64);
 
-const INSIDE: u64 = 1 << 0;
+const INSIDE: u64 = 1;
 const KICK: u64 = 1 << 1;
 const STOP: u64 = 1 << 2;
 const EVENT: u64 = 1 << 3;

@@ -34,7 +34,7 @@ const RSR_OVERRUN: u16 = 1 << 3;
 pub(super) const BREAK: u16 = DR_BREAK;
 
 // Bits of UARTFR.
-const FR_CTS: u16 = 1 << 0;
+const FR_CTS: u16 = 1;
 const FR_DSR: u16 = 1 << 1;
 const FR_DCD: u16 = 1 << 2;
 const FR_RXFE: u16 = 1 << 4;
@@ -46,7 +46,7 @@ const FR_RI: u16 = 1 << 8;
 const LCR_FEN: u16 = 1 << 4;
 
 // Bits of UARTCR.
-const CR_UARTEN: u16 = 1 << 0;
+const CR_UARTEN: u16 = 1;
 const CR_LBE: u16 = 1 << 7;
 const CR_TXE: u16 = 1 << 8;
 const CR_RXE: u16 = 1 << 9;
@@ -58,7 +58,7 @@ const CR_OUT2: u16 = 1 << 13;
 const CR_BITS: u16 = !0x78;
 
 // Interrupts, as bits of UARTIMSC, UARTRIS, UARTMIS and UARTICR.
-const INT_RI: u16 = 1 << 0;
+const INT_RI: u16 = 1;
 const INT_CTS: u16 = 1 << 1;
 const INT_DCD: u16 = 1 << 2;
 const INT_DSR: u16 = 1 << 3;
