@@ -356,9 +356,9 @@ fn the_host_denies_a_cpu_on() {
     }
 }
 
-/// What becomes of a denied `CPU_ON` of a REC that is on, if the RMM answers both denials with these
-/// statuses, and the acceptance of the same call with that one, without doing any of them; and what
-/// the caller's program has seen then.
+/// What becomes of a denied `CPU_ON` of a REC that is on, if the RMM answers both denials with
+/// these statuses, and the acceptance of the same call with that one, without doing any of them;
+/// and what the caller's program has seen then.
 fn denied(dialect: Dialect, answers: [Status; 2], accepted: Option<Status>) -> (Outcome, Vec<u64>) {
     let model = Model::new(Options::new(dialect)).unwrap();
     let (denials, ledger) = (Cell::new(0), CountingLedger::new());
