@@ -86,9 +86,9 @@ pub trait Handler {
         let _ = report;
     }
 
-    /// In a [`GicHandler`](crate::gic::GicHandler): level-sensitive interrupts that the Realm ended.
-    /// Each end is told once. A host that lowers a line only when it is asked to asks its devices now, so
-    /// that the next entry does not deliver the interrupt again.
+    /// In a [`GicHandler`](crate::gic::GicHandler): level-sensitive interrupts that the Realm
+    /// ended. Each end is told once. A host that lowers a line only when it is asked to asks its
+    /// devices now, so that the next entry does not deliver the interrupt again.
     ///
     /// Called after [`Handler::interrupts_saved`] with what ended in the run, interrupts still
     /// masked; and while an exit is handled that deactivates interrupts: a store to the registers

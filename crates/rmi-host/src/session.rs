@@ -88,8 +88,8 @@ pub use tracked::TrackingError;
 
 /// The options for opening a session.
 ///
-/// The known dialects are told apart by probing ([`Discovered::probe`]). An RMM that is none of them
-/// may be taken for one of them, so an embedder that knows the RMM sets the dialect:
+/// The known dialects are told apart by probing ([`Discovered::probe`]). An RMM that is none of
+/// them may be taken for one of them, so an embedder that knows the RMM sets the dialect:
 ///
 /// ```
 /// use rmi_abi::{Dialect, GranuleSize};

@@ -66,10 +66,10 @@
 //!
 //! # What is modelled
 //!
-//! The dialects of 2.0 ([`Options::DIALECTS`]), with 4 KiB granules: the commands of the RMM itself,
-//! of granules, Realms, RECs, translation tables and stateful operations. Of the Realm's calls,
-//! PSCI, and RSI 1.0, 1.1 or 2.0 ([`Options::rsi`]) for a Realm that has no devices: `RSI_RDEV_*`
-//! and `RSI_VDEV_*` answer with `RSI_ERROR_STATE`.
+//! The dialects of 2.0 ([`Options::DIALECTS`]), with 4 KiB granules: the commands of the RMM
+//! itself, of granules, Realms, RECs, translation tables and stateful operations. Of the Realm's
+//! calls, PSCI, and RSI 1.0, 1.1 or 2.0 ([`Options::rsi`]) for a Realm that has no devices:
+//! `RSI_RDEV_*` and `RSI_VDEV_*` answer with `RSI_ERROR_STATE`.
 //!
 //! The attestation token of a Realm has its measurements, its personalization value and the
 //! challenge of `RSI_ATTESTATION_TOKEN_INIT`, all as they are at that call, and is signed with a
@@ -101,8 +101,8 @@
 //!
 //! # What the specifications leave open
 //!
-//! The sources for auxiliary trees in the betas are their register tables, and the text of 2.0-bet0;
-//! where they say nothing, the model does as TF-RMM does:
+//! The sources for auxiliary trees in the betas are their register tables, and the text of
+//! 2.0-bet0; where they say nothing, the model does as TF-RMM does:
 //!
 //! * `RMI_RTT_AUX_PROT_MAP` and `RMI_RTT_AUX_UNPROT_MAP` of a Realm that is neither new nor active
 //!   fail with `RMI_ERROR_REALM`; unmapping works in any state.

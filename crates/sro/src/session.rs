@@ -168,8 +168,8 @@ impl<P: Platform> Session<P> {
 /// Fill the pool with everything that the RMM may request. An activation that runs out of memory is
 /// cancelled; on an RMM that does not permit that it can be neither finished nor ended, the ledger
 /// records a dropped operation, and the RMM stays between its states. A later activation is
-/// refused; where the dialect has no RMI_RMM_STATE_GET (2.0-bet0, TF-RMM) it looks like one of an RMM
-/// that is active already.
+/// refused; where the dialect has no RMI_RMM_STATE_GET (2.0-bet0, TF-RMM) it looks like one of an
+/// RMM that is active already.
 ///
 /// Source: DEN0137 2.0-bet3, RMI_VERSION, RMI_FEATURES, RMI_RMM_CONFIG_GET, RMI_RMM_CONFIG_SET,
 /// RMI_RMM_ACTIVATE.

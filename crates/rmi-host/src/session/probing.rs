@@ -20,9 +20,9 @@
 //! - 2.0-bet2, of which no complete text is public: it is taken for the dialect that answers alike.
 //! - The drafts of 2.0-bet0. They name a few commands for devices differently, which this SDK does
 //!   not issue unless asked to.
-//! - TF-RMM of another month: it may mix what the dialects have. Commands that would tell more, such
-//!   as those of auxiliary trees, change a Realm when their arguments happen to be valid, so they
-//!   are not issued.
+//! - TF-RMM of another month: it may mix what the dialects have. Commands that would tell more,
+//!   such as those of auxiliary trees, change a Realm when their arguments happen to be valid, so
+//!   they are not issued.
 //! - An RMM whose answers are those of no dialect is taken for `tf-rmm-2026-07`, and
 //!   [`DialectSource::Assumed`] says so.
 
