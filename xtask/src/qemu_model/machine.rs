@@ -156,11 +156,8 @@ mod tests {
     fn a_machine_that_fails_or_does_not_end_is_a_failure() {
         let script = "echo 2 passed, 0 failed, 1 skipped";
         assert!(failure(&format!("{script}; exit 3"), LONG).starts_with("QEMU: "));
-        let began = Instant::now();
         let endless = format!("{script}; exec sleep 1000");
         assert_eq!(failure(&endless, Duration::from_secs(1)), "not over after 1 seconds");
-        let endless = "while :; do echo more; done";
-        assert_eq!(failure(endless, Duration::from_secs(1)), "not over after 1 seconds");
-        assert!(began.elapsed() < LONG);
+        assert_eq!(failure("exec yes", LONG), "more than 1048576 lines");
     }
 }
