@@ -17,7 +17,7 @@
 //!     Injecting::by_rule(&model, rule, Fault::Delay { status: Status::Busy, times: 2 });
 //! let found = Discovered::probe(Host::new(&conduit, &model), SessionOptions::default());
 //! assert!(found.is_ok());
-//! assert_eq!((conduit.injections(), conduit.calls()), (10, 17));
+//! assert_eq!((conduit.injections(), conduit.calls()), (10, 19));
 //! # Ok::<(), rmm_model::OptionsError>(())
 //! ```
 #![expect(unsafe_code, reason = "`Conduit` is an unsafe trait")]

@@ -35,13 +35,15 @@
 //! rmi-recording 1 tf-rmm-2026-07
 //! call 0 c4000150 20000 = 0 20000 20000
 //! call 1 c4000211 = ffffffffffffffff
-//! call 2 c4000165 = 0 314e30
-//! call 3 c4000165 1 = 0 142a9
-//! call 4 c4000165 2 = 0
-//! call 5 c4000165 3 = 0
-//! call 6 c4000165 4 = 0 fffe
-//! call 7 c40001ec 80000000 = 0
-//! out 7 80000000 1000
+//! call 2 c40001e1 = 1
+//! call 3 c40001ee 1 1 1 = ffffffffffffffff
+//! call 4 c4000165 = 0 314e30
+//! call 5 c4000165 1 = 0 142a9
+//! call 6 c4000165 2 = 0
+//! call 7 c4000165 3 = 0
+//! call 8 c4000165 4 = 0 fffe
+//! call 9 c40001ec 80000000 = 0
+//! out 9 80000000 1000
 //! "
 //! );
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -39,7 +39,7 @@
 //! assert!(session(&replay, &mut replay.take_memory(all)).is_err());
 //! assert_eq!(
 //!     replay.divergence().map(|divergence| divergence.to_string()).as_deref(),
-//!     Some("call 4 is RMI_FEATURES(index=2), the recording has RMI_FEATURES(index=9)")
+//!     Some("call 6 is RMI_FEATURES(index=2), the recording has RMI_FEATURES(index=9)")
 //! );
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -31,7 +31,7 @@
 //!
 //! let version = Command::Version.fid(dialect).expect("in every dialect");
 //! assert_eq!(conduit.log.borrow().first(), Some(&(u64::from(version.0), 0)));
-//! assert_eq!(conduit.log.borrow().len(), 7);
+//! assert_eq!(conduit.log.borrow().len(), 9);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
