@@ -83,7 +83,7 @@ impl Vtr {
 /// firmware switches them at the world switch. Neither can run Realms of 2.0.
 ///
 /// Implementations: `HardwareInterface` for the CPU (aarch64, feature `hardware`), `rmm_model::Cpu`
-/// for the model RMM, and [`RunPage`](crate::RunPage) for RMI 1.0.
+/// for the model RMM, and [`RunPage`] for RMI 1.0.
 ///
 /// In RMI 1.0 `ICH_LR<n>_EL2` and `ICH_HCR_EL2` are fields of the run page, in which `ICH_MISR_EL2`
 /// and `ICH_VMCR_EL2` are read-only. The RMM keeps `ICH_VMCR_EL2` and the active priorities in the
