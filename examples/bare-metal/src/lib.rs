@@ -29,6 +29,7 @@ pub mod frames;
 pub mod linux;
 pub mod machine;
 mod realm;
+mod recs;
 pub mod report;
 pub mod tf_a_tests;
 pub mod transfer_list;

@@ -18,7 +18,6 @@ use realm_guest::{Entry, Program};
 use realm_sdk::abi::rec::RecParams;
 use realm_sdk::abi::{Ipa, IpaRange};
 use realm_sdk::builder::{Active, Content, New, Realm, RealmConfig, RecStart, Records, Region};
-use realm_sdk::host::Platform;
 use realm_sdk::measurement::{Rim, measurement_log};
 use realm_sdk::rec::gic::RealmGic;
 use realm_sdk::rec::mmio::{MmioBus, MmioDevice, PL011_SIZE, Pl011};
@@ -31,6 +30,7 @@ use spin::Mutex;
 use crate::fixture::{Fixture, FixtureHost};
 use crate::frames::{CpuMemory, Frames, Pieces};
 use crate::machine::Machine;
+use crate::recs::{create_rec, tear_down};
 use crate::report::Stop;
 use cpu::run_shares;
 use devices::{Console, Device};
@@ -437,17 +437,10 @@ fn fill<M: Machine>(
         let entry = Entry { program: plan.program, index, arguments };
         let runnable = index == 0 || plan.all_on;
         let start = RecStart { runnable, pc: Ipa::new(IMAGE), gprs: entry.registers() };
-        let page = allocate(0x1000)?;
-        let object = match built.realm.create_rec(memory, &start) {
-            Ok(object) => object,
-            Err(error) => {
-                let _ = frames.free(page);
-                return Err(error.into());
-            }
-        };
-        let (mpidr, gprs) = (object.mpidr(), start.gprs);
+        let rec = create_rec(&mut built.realm, memory, &start)?;
+        let (mpidr, gprs) = (rec.mpidr(), start.gprs);
         let params = RecParams { runnable, mpidr, pc: start.pc.raw(), gprs };
-        built.recs.push(Rec::new(object, page, built.realm.geometry()));
+        built.recs.push(rec);
         rim.add_rec(&params, &mut log).map_err(Stop::failed)?;
     }
     built.rim = rim.digest().value();
@@ -624,18 +617,4 @@ fn run_active<'b, M: Machine>(
     run(&running);
     let failure = record.lock().failure.take();
     failure.map_or(Ok(running.kicks()), |failure| Err(Stop::Failed(failure)))
-}
-
-/// Tears a Realm down, and frees the run pages of its RECs.
-pub(crate) fn tear_down<P: Platform, S>(
-    realm: Realm<'_, P, S>,
-    recs: Vec<Rec>,
-    memory: &mut CpuMemory<'_>,
-) -> Result<(), Stop> {
-    let (objects, pages): (Vec<_>, Vec<_>) = recs.into_iter().map(Rec::into_parts).unzip();
-    let ended = realm.tear_down(memory, objects);
-    for page in pages {
-        let _ = memory.allocator().free(page);
-    }
-    ended.error.map_or(Ok(()), |error| Err(error.into()))
 }

@@ -14,6 +14,7 @@ use super::expect;
 use crate::fixture::Fixture;
 use crate::machine::Machine;
 use crate::realm::{self, Plan};
+use crate::recs;
 use crate::report::{Outcome, Stop};
 
 const MIB: u64 = 1 << 20;
@@ -52,7 +53,7 @@ fn measure<M: Machine>(
     let (realm, recs) = built.activate(memory)?;
     memory.pool().undelegate(fixture.session);
     let Some(block) = frames.allocate(BYTES, 2 * MIB) else {
-        realm::tear_down(realm, recs, memory)?;
+        recs::tear_down(realm, recs, memory)?;
         return Err(Stop::failed("no 64 MiB are free"));
     };
     let bytes = realm.memory_bytes();
@@ -62,7 +63,7 @@ fn measure<M: Machine>(
     let (mapping, map_ticks) = (fixture.calls() - before, machine.ticks() - began);
     if let Err(failed) = mapped {
         let _ = frames.free(failed.kept);
-        realm::tear_down(realm, recs, memory)?;
+        recs::tear_down(realm, recs, memory)?;
         return Err(failed.error.into());
     }
     let mapped_bytes = realm.memory_bytes() - bytes;

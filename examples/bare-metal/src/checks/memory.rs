@@ -15,6 +15,7 @@ use super::{expect, share_step};
 use crate::fixture::Fixture;
 use crate::machine::Machine;
 use crate::realm::{self, Plan, Running};
+use crate::recs;
 use crate::report::{Outcome, Stop};
 
 const BLOCK: u64 = 2 << 20;
@@ -122,7 +123,7 @@ pub(super) fn folding<M: Machine>(fixture: &Fixture<'_, M>) -> Outcome {
         expect("bytes that are left", BLOCK - 5 * PAGE, mapped)
     };
     let result = fold();
-    let torn_down = realm::tear_down(realm, recs, &mut memory);
+    let torn_down = recs::tear_down(realm, recs, &mut memory);
     memory.drain(fixture.session);
     result?;
     torn_down?;

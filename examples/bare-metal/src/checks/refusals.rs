@@ -17,6 +17,7 @@ use crate::fixture::Fixture;
 use crate::frames::CpuMemory;
 use crate::machine::Machine;
 use crate::realm::{self, Plan};
+use crate::recs;
 use crate::report::{Outcome, Stop};
 
 /// Where a Realm has neither memory nor tables.
@@ -75,12 +76,12 @@ impl<M: Machine> Refusals<'_, '_, M> {
             Ok(realm) => realm,
             Err(failed) => {
                 let error = failed.error;
-                let _ = realm::tear_down(failed.kept, recs, memory);
+                let _ = recs::tear_down(failed.kept, recs, memory);
                 return Err(error.into());
             }
         };
         let terminated = active.and_then(|()| self.of_a_terminated_realm(realm.rd(), &recs));
-        realm::tear_down(realm, recs, memory)?;
+        recs::tear_down(realm, recs, memory)?;
         terminated
     }
 

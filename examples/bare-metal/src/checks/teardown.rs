@@ -15,6 +15,7 @@ use crate::fixture::Fixture;
 use crate::frames::{CpuMemory, Frames};
 use crate::machine::Machine;
 use crate::realm::{self, Plan};
+use crate::recs;
 use crate::report::{Outcome, Stop};
 
 /// Bytes of private memory and of shared memory that the Realm has.
@@ -56,11 +57,11 @@ fn tear_down<M: Machine>(
     match state {
         State::New => {
             let (realm, recs) = built.into_parts();
-            return realm::tear_down(realm, recs, memory);
+            return recs::tear_down(realm, recs, memory);
         }
         State::Populated => {
             let (realm, recs) = built.into_parts();
-            return realm::tear_down(realm.populated(), recs, memory);
+            return recs::tear_down(realm.populated(), recs, memory);
         }
         State::Active | State::Terminated => {}
     }
@@ -70,14 +71,14 @@ fn tear_down<M: Machine>(
     let is_ended = matches!(state, State::Terminated) && given.is_ok();
     let torn_down = if is_ended {
         match realm.terminate() {
-            Ok(realm) => realm::tear_down(realm, recs, memory),
+            Ok(realm) => recs::tear_down(realm, recs, memory),
             Err(failed) => {
-                let _ = realm::tear_down(failed.kept, recs, memory);
+                let _ = recs::tear_down(failed.kept, recs, memory);
                 Err(failed.error.into())
             }
         }
     } else {
-        realm::tear_down(realm, recs, memory)
+        recs::tear_down(realm, recs, memory)
     };
     given.and(torn_down)
 }

@@ -5,15 +5,16 @@ use alloc::vec::Vec;
 
 use realm_sdk::abi::IpaRange;
 use realm_sdk::builder::{Active, Content, Realm, RealmConfig, RecStart, Records, Region};
-use realm_sdk::host::{Platform, Rmm, Undelegated};
+use realm_sdk::host::{Platform, Rmm};
+use realm_sdk::rec::RecSet;
 use realm_sdk::rec::set::PhysicalCpus;
-use realm_sdk::rec::{Rec, RecSet};
 use realm_sdk::sro::HostAllocator;
 
 use super::device_tree::Description;
 use super::layout::{BLOCK, IPA_WIDTH, Layout};
 use super::options::{Files, Options};
 use crate::frames::CpuMemory;
+use crate::recs::{create_rec, give_back, tear_down};
 use crate::report::Stop;
 
 const MIB: u64 = 1 << 20;
@@ -72,35 +73,16 @@ impl<'r, P: Platform> Build<'r, '_, P> {
 impl<P: Platform> Guest<'_, P> {
     /// Tears the Realm down, and gives its memory back.
     pub(crate) fn tear_down(self, memory: &mut CpuMemory<'_>) -> Result<(), Stop> {
-        let Self { realm, vcpus, .. } = self;
-        tear_down(realm, vcpus, memory)
+        let Self { realm, mut vcpus, .. } = self;
+        tear_down(realm, vcpus.drain(), memory)
     }
-}
-
-/// Tears down a Realm and its RECs.
-fn tear_down<P: Platform, S>(
-    realm: Realm<'_, P, S>,
-    mut vcpus: RecSet<'_>,
-    memory: &mut CpuMemory<'_>,
-) -> Result<(), Stop> {
-    let (objects, pages): (Vec<_>, Vec<_>) = vcpus.drain().map(Rec::into_parts).unzip();
-    let ended = realm.tear_down(memory, objects);
-    for page in pages {
-        give_back(memory, page);
-    }
-    ended.error.map_or(Ok(()), |error| Err(Stop::failed(error)))
-}
-
-/// What the allocator refuses is leaked, and counted.
-fn give_back(memory: &CpuMemory<'_>, granules: Undelegated) {
-    drop(memory.allocator().free(granules));
 }
 
 impl<'r, P: Platform> Parts<'r, P> {
-    fn tear_down(self, memory: &mut CpuMemory<'_>) {
+    fn tear_down(mut self, memory: &mut CpuMemory<'_>) {
         if let Some(realm) = self.realm {
             // The error that is reported is the one before.
-            let _ = tear_down(realm, self.vcpus, memory);
+            let _ = tear_down(realm, self.vcpus.drain(), memory);
         }
     }
 
@@ -133,17 +115,7 @@ impl<'r, P: Platform> Parts<'r, P> {
         populated?;
         for index in 0..options.vcpus {
             let start = boot(layout, index);
-            let Some(page) = memory.allocator().allocate(GRANULE, GRANULE) else {
-                return Err(Stop::failed("no memory for a run page"));
-            };
-            let object = match realm.create_rec(memory, &start) {
-                Ok(object) => object,
-                Err(error) => {
-                    give_back(memory, page);
-                    return Err(error.into());
-                }
-            };
-            let rec = Rec::new(object, page, realm.geometry());
+            let rec = create_rec(realm, memory, &start)?;
             self.vcpus.add(rec, start.runnable).map_err(|refused| Stop::failed(refused.error))?;
         }
         let Some(realm) = self.realm.take() else { return Err(Stop::failed("no Realm")) };

@@ -24,6 +24,7 @@ use crate::frames::CpuMemory;
 use crate::linux::layout::{DISTRIBUTOR, IPA_WIDTH, REDISTRIBUTORS};
 use crate::linux::{Counters, Placement, Vcpu, ticks_of};
 use crate::machine::Machine;
+use crate::recs::{create_rec, give_back, tear_down};
 use crate::report::{Outcome, Stop};
 
 /// RAM of the Realm, and where the payload is in it: it is linked for any address.
@@ -75,9 +76,9 @@ struct Parts<'r, P: Platform> {
 
 impl<P: Platform> Parts<'_, P> {
     /// Tears down what there is. The error that is reported is the one before.
-    fn give_up(self, memory: &mut CpuMemory<'_>, stop: Stop) -> Stop {
+    fn give_up(mut self, memory: &mut CpuMemory<'_>, stop: Stop) -> Stop {
         if let Some(realm) = self.realm {
-            let _ = tear_down(realm, self.vcpus, memory);
+            let _ = tear_down(realm, self.vcpus.drain(), memory);
         }
         stop
     }
@@ -110,7 +111,7 @@ where
         mark();
         let outcome = mapped.and_then(|()| self.serve(&realm, &parts.vcpus, memory, &COST));
         mark();
-        let torn_down = tear_down(realm, parts.vcpus, memory);
+        let torn_down = tear_down(realm, parts.vcpus.drain(), memory);
         mark();
         outcome.and(torn_down)?;
         let phases = ["create", "map 64 MiB", "run", "tear down"];
@@ -150,7 +151,7 @@ where
         match self.fill(&mut parts, memory, Content::Measured(self.payload)) {
             Ok(realm) => {
                 let outcome = self.serve(&realm, &parts.vcpus, memory, test);
-                let torn_down = tear_down(realm, parts.vcpus, memory);
+                let torn_down = tear_down(realm, parts.vcpus.drain(), memory);
                 outcome.and_then(|detail| torn_down.map(|()| detail))
             }
             Err(stop) => Err(parts.give_up(memory, stop)),
@@ -192,18 +193,8 @@ where
             give_back(memory, region.into_memory());
         }
         populated?;
-        let (object, page) = {
-            let page = allocate(memory, 0x1000)?;
-            let start = RecStart { runnable: true, pc: RAM, gprs: [0; 8] };
-            match realm.create_rec(memory, &start) {
-                Ok(object) => (object, page),
-                Err(error) => {
-                    give_back(memory, page);
-                    return Err(error.into());
-                }
-            }
-        };
-        let rec = Rec::new(object, page, realm.geometry());
+        let start = RecStart { runnable: true, pc: RAM, gprs: [0; 8] };
+        let rec = create_rec(realm, memory, &start)?;
         parts.vcpus.add(rec, true).map_err(|refused| Stop::failed(refused.error))?;
         let Some(realm) = parts.realm.take() else { return Err(Stop::failed("no Realm")) };
         realm.activate().map_err(|failed| {
@@ -307,24 +298,6 @@ where
 
 fn allocate(memory: &CpuMemory<'_>, bytes: u64) -> Result<Undelegated, Stop> {
     memory.allocator().allocate(bytes, 0x1000).ok_or_else(|| Stop::failed("no memory"))
-}
-
-/// What the allocator refuses is leaked, and counted.
-fn give_back(memory: &CpuMemory<'_>, granules: Undelegated) {
-    drop(memory.allocator().free(granules));
-}
-
-fn tear_down<P: Platform, S>(
-    realm: Realm<'_, P, S>,
-    mut vcpus: RecSet<'_>,
-    memory: &mut CpuMemory<'_>,
-) -> Result<(), Stop> {
-    let (objects, pages): (Vec<_>, Vec<_>) = vcpus.drain().map(Rec::into_parts).unzip();
-    let ended = realm.tear_down(memory, objects);
-    for page in pages {
-        give_back(memory, page);
-    }
-    ended.error.map_or(Ok(()), |error| Err(Stop::failed(error)))
 }
 
 /// The handler of the payload's REC.
