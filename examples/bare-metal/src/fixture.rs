@@ -180,18 +180,10 @@ fn count<M: Machine>(
     let ticks = machine.ticks().saturating_sub(began);
     let time = Milliseconds { ticks, frequency: machine.frequency().get() };
     let calls = conduit.total().issued.saturating_sub(calls);
-    match outcome {
-        Ok(detail) => {
-            summary.passed += 1;
-            machine.print(format_args!("pass  {name}: {detail} ({calls} SMCs, {time})"));
-        }
-        Err(Stop::Skipped(reason)) => {
-            summary.skipped += 1;
-            machine.print(format_args!("skip  {name}: {reason}"));
-        }
-        Err(Stop::Failed(what)) => {
-            summary.failed += 1;
-            machine.print(format_args!("FAIL  {name}: {what} ({calls} SMCs, {time})"));
-        }
-    }
+    let with_costs = |text| format!("{text} ({calls} SMCs, {time})");
+    let outcome = outcome.map(with_costs).map_err(|stop| match stop {
+        Stop::Failed(what) => Stop::Failed(with_costs(what)),
+        Stop::Skipped(reason) => Stop::Skipped(reason),
+    });
+    summary.print(machine, name, outcome);
 }
