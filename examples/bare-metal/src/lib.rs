@@ -21,6 +21,7 @@
 extern crate alloc;
 
 pub mod archive;
+mod balanced;
 pub mod board;
 pub mod checks;
 pub mod diagnosis;

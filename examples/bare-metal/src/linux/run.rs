@@ -1,6 +1,5 @@
 //! Runs Linux Realms on the machine, and reports what they did.
 
-use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -10,12 +9,10 @@ use core::time::Duration;
 
 use realm_sdk::abi::IpaRange;
 use realm_sdk::abi::rtt::Geometry;
-use realm_sdk::conduits::counting::Counting;
-use realm_sdk::host::{CountingLedger, Host, Platform, Rmm, SessionOptions};
+use realm_sdk::host::{Platform, Rmm};
 use realm_sdk::rec::gic::RealmGic;
 use realm_sdk::rec::mmio::{MmioBus, MmioDevice, PL011_SIZE, Pl011};
 use realm_sdk::rec::set::{ExitKind, SystemEnd};
-use realm_sdk::sro::{HostMemory, open};
 use realm_sdk::vgic::{Gic, GicConfig, OwnedGicStorage, VirtualInterface};
 use spin::Mutex;
 
@@ -26,6 +23,7 @@ use super::layout::{DISTRIBUTOR, REDISTRIBUTORS, UART};
 use super::options::{Files, Options};
 use super::schedule::{Board, Shared, ticks_of};
 use super::vcpu::Counters;
+use crate::balanced::in_session;
 use crate::frames::{CpuMemory, STOCK};
 use crate::machine::Machine;
 use crate::report::{Milliseconds, Outcome, Stop, Summary};
@@ -43,41 +41,15 @@ const MOST_RESETS: u32 = 16;
 /// A run passes if each Realm turns itself off (`SYSTEM_OFF`) in time, and all memory is back. A
 /// Realm that resets itself is built again.
 pub fn run<M: Machine>(machine: &M, files: &Files<'_>, options: &Options) -> Summary {
-    let conduit = Box::new(Counting::new(machine.conduit()));
-    let ledger = CountingLedger::new();
-    let (frames, mut summary) = (machine.memory(), Summary::default());
-    let free = frames.bytes();
-    let host = Host::new(&*conduit, machine.access()).with_ledger(&ledger).with_relax(M::relax);
-    let mut memory = CpuMemory::new(frames, STOCK);
-    let session = match open(host, SessionOptions::default(), memory.pool()) {
-        Ok(session) => session,
-        Err(failed) => {
-            memory.drain_host();
-            summary.print(machine, "linux session", Err(Stop::failed(failed.error)));
-            machine.print(format_args!("{summary}"));
-            return summary;
+    in_session(machine, "linux ", true, &mut |session, conduit, memory, summary| {
+        let issued = || conduit.total().issued;
+        for number in 1..=options.runs {
+            let run = Run { machine, rmm: session, files, options, issued: &issued };
+            let outcome = run.until_off();
+            memory.drain(session);
+            summary.print(machine, &format!("linux run {number}"), outcome);
         }
-    };
-    let dialect = session.dialect();
-    let issued = || conduit.total().issued;
-    for number in 1..=options.runs {
-        let run = Run { machine, rmm: &session, files, options, issued: &issued };
-        let outcome = run.until_off();
-        memory.drain(&session);
-        summary.print(machine, &format!("linux run {number}"), outcome);
-    }
-    let closed = session.close(memory.pool());
-    memory.drain_host();
-    let (balance, now) = (ledger.balance(), frames.bytes());
-    let outcome = match closed {
-        Err(failed) => Err(Stop::failed(failed.error)),
-        Ok(_) if balance.outstanding() == 0 && now == free => Ok(format!("{balance}")),
-        Ok(_) => Err(Stop::failed(format_args!("{now} of {free} bytes are free; {balance}"))),
-    };
-    summary.print(machine, "linux balance", outcome);
-    machine.print(format_args!("{}", conduit.report(dialect)));
-    machine.print(format_args!("{summary}"));
-    summary
+    })
 }
 
 /// One run, of all Realms at once.
