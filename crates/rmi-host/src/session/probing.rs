@@ -30,7 +30,7 @@ use core::fmt;
 
 use rmi_abi::{Command, Dialect, ResultWord, Status};
 
-use crate::channel::{Call, Channel, Reply};
+use crate::channel::{Call, Channel};
 use crate::conduit::Registers;
 use crate::error::{Error, Subject};
 use crate::platform::Platform;
@@ -90,18 +90,14 @@ impl<P: Platform> Channel<P> {
         if self.has_gpt_info()? {
             return Ok((Dialect::V2_0Bet3, DialectSource::Answers));
         }
-        let (result, _) = self.probe(Command::GranuleTrackingGet, [0; 3])?;
-        match result.status() {
-            _ if result.is_not_supported() => {
-                return Ok((Dialect::TfRmm2026_07, DialectSource::Assumed));
-            }
+        match self.probe(Command::GranuleTrackingGet, [0; 3])?.status() {
             Status::Success | Status::ErrorGlobal => {
                 return Ok((Dialect::V2_0Bet0, DialectSource::Answers));
             }
             Status::ErrorInput => {}
             _ => return Ok((Dialect::TfRmm2026_07, DialectSource::Assumed)),
         }
-        let (result, _) = self.probe(Command::RmmStateGet, NO_OBJECTS)?;
+        let result = self.probe(Command::RmmStateGet, NO_OBJECTS)?;
         Ok(match result.status() {
             _ if result.is_not_supported() => (Dialect::TfRmm2026_07, DialectSource::Answers),
             Status::Success => (Dialect::V2_0Bet1, DialectSource::Answers),
@@ -110,18 +106,18 @@ impl<P: Platform> Channel<P> {
     }
 
     fn has_gpt_info(&self) -> Result<bool, Error> {
-        let (result, _) = self.probe(Command::GptInfo, [0; 3])?;
+        let result = self.probe(Command::GptInfo, [0; 3])?;
         Ok(!result.is_not_supported() && result.status() != Status::ErrorNotSupported)
     }
 
     /// Issues a command that only reads, by the number that it has in 2.0-bet3, until the RMM is
     /// not busy.
-    fn probe(&self, command: Command, args: [u64; 3]) -> Result<(ResultWord, Reply), Error> {
+    fn probe(&self, command: Command, args: [u64; 3]) -> Result<ResultWord, Error> {
         let call = Call::new(command, Subject::Rmm, args);
-        let (result, reply) = self.ask_in(Dialect::V2_0Bet3, &call)?;
+        let (result, _) = self.ask_in(Dialect::V2_0Bet3, &call)?;
         match result.status() {
             Status::Busy | Status::Blocked => Err(self.failure(&call, result)),
-            _ => Ok((result, reply)),
+            _ => Ok(result),
         }
     }
 }
