@@ -322,10 +322,16 @@ fn an_entry_that_is_refused_leaves_interrupts_pending() {
     assert_eq!(*seen.lock().unwrap(), [LAST - 1, 1000 + LAST - 1]);
 }
 
-#[test]
-fn an_exit_before_the_rec_ran_leaves_interrupts_pending() {
+/// An SPI is pending. The REC makes a host call, faults at its second entry, and exits for an
+/// interrupt at the third; `fill` writes the rest of each exit, from the list registers and the
+/// number of the entry. Returns the first list register of each entry, and which were used.
+fn faults_after_a_host_call(
+    fill: impl Fn(&mut RecExit, [u64; 16], usize) + Send + 'static,
+) -> (Vec<u64>, Vec<Saved>) {
     let machine = Crafted::new(Dialect::V1_0);
     let model = test_support::model(INNER);
+    let loaded = Arc::new(Mutex::new(Vec::new()));
+    let mut saved = Vec::new();
     on_1_0(&machine, |rmm, set| {
         with_vcpu((rmm, set, &model), |gic, vcpu| {
             for (offset, value) in [(0, 0b10), (0x104, 1 << (FIRST % 32)), (0xc08, 0x2aaa_0000)] {
@@ -333,15 +339,14 @@ fn an_exit_before_the_rec_ran_leaves_interrupts_pending() {
             }
             let _ = gic.gic().gicr_write(0, 0x14, 4, 0);
             gic.pulse_spi(spi(FIRST));
-            let loaded = Arc::new(Mutex::new(Vec::new()));
             let entries = Arc::clone(&loaded);
             machine.runs(move |entry| {
                 let mut entries = entries.lock().unwrap();
                 entries.push(entry.gicv3_lrs[0]);
                 let mut exit = RecExit::new_zeroed();
+                fill(&mut exit, entry.gicv3_lrs, entries.len());
                 let reason = match entries.len() {
                     1 => ExitReason::HostCall,
-                    // The reply is not written; the RMM leaves the rest zero.
                     2 => {
                         (exit.esr, exit.hpfar) = (0x24 << 26 | 7, RAM >> 8);
                         return exit;
@@ -349,60 +354,41 @@ fn an_exit_before_the_rec_ran_leaves_interrupts_pending() {
                     _ => ExitReason::Irq,
                 };
                 exit.exit_reason = reason.encode(Dialect::V1_0).unwrap();
-                exit.gicv3_lrs = entry.gicv3_lrs;
-                exit.cntv_ctl = 5;
                 exit
             });
             let (mut runner, mut vcpu) = (set.claim(0).unwrap(), vcpu());
             let outcome = runner.run_until(rmm, &mut vcpu, &mut |entries| entries == 3).unwrap();
             assert!(matches!(outcome, Outcome::Bounded), "{outcome:?}");
-            assert_eq!(vcpu.rest.saved, [Saved::Used, Saved::Unused, Saved::Used]);
-            let loaded = loaded.lock().unwrap();
-            assert_eq!(loaded[0] & 0xffff_ffff, FIRST.into());
-            // The line of the timer went up meanwhile, but its PPI is disabled.
-            assert_eq!(*loaded, [loaded[0]; 3]);
+            saved = vcpu.rest.saved;
         });
     });
+    let loaded = loaded.lock().unwrap().clone();
+    assert_eq!(loaded.first().map(|register| register & 0xffff_ffff), Some(FIRST.into()));
+    (loaded, saved)
+}
+
+#[test]
+fn an_exit_before_the_rec_ran_leaves_interrupts_pending() {
+    let (loaded, saved) = faults_after_a_host_call(|exit, lrs, entry| {
+        // The reply is not written; the RMM leaves the rest zero.
+        if entry != 2 {
+            (exit.gicv3_lrs, exit.cntv_ctl) = (lrs, 5);
+        }
+    });
+    assert_eq!(saved, [Saved::Used, Saved::Unused, Saved::Used]);
+    // The line of the timer went up meanwhile, but its PPI is disabled.
+    assert_eq!(loaded, [loaded[0]; 3]);
 }
 
 #[test]
 fn a_fault_of_a_rec_that_ran_without_timers_has_its_interrupts() {
-    let machine = Crafted::new(Dialect::V1_0);
-    let model = test_support::model(INNER);
-    on_1_0(&machine, |rmm, set| {
-        with_vcpu((rmm, set, &model), |gic, vcpu| {
-            for (offset, value) in [(0, 0b10), (0x104, 1 << (FIRST % 32)), (0xc08, 0x2aaa_0000)] {
-                let _ = gic.gic().gicd_write(offset, 4, value);
-            }
-            gic.pulse_spi(spi(FIRST));
-            let loaded = Arc::new(Mutex::new(Vec::new()));
-            let entries = Arc::clone(&loaded);
-            machine.runs(move |entry| {
-                let mut entries = entries.lock().unwrap();
-                entries.push(entry.gicv3_lrs[0]);
-                let mut exit = RecExit::new_zeroed();
-                exit.gicv3_vmcr = 0xf000_0002;
-                exit.gicv3_lrs = entry.gicv3_lrs;
-                let reason = match entries.len() {
-                    1 => ExitReason::HostCall,
-                    // The REC gets the reply, takes the interrupt, ends it, and then faults.
-                    2 => {
-                        (exit.esr, exit.hpfar) = (0x24 << 26 | 7, RAM >> 8);
-                        exit.gicv3_lrs[0] = 0;
-                        return exit;
-                    }
-                    _ => ExitReason::Irq,
-                };
-                exit.exit_reason = reason.encode(Dialect::V1_0).unwrap();
-                exit
-            });
-            let (mut runner, mut vcpu) = (set.claim(0).unwrap(), vcpu());
-            let outcome = runner.run_until(rmm, &mut vcpu, &mut |entries| entries == 3).unwrap();
-            assert!(matches!(outcome, Outcome::Bounded), "{outcome:?}");
-            assert_eq!(vcpu.rest.saved, [Saved::Used; 3]);
-            let loaded = loaded.lock().unwrap();
-            assert_eq!(*loaded, [loaded[0], loaded[0], 0]);
-            assert_eq!(loaded[0] & 0xffff_ffff, FIRST.into());
-        });
+    let (loaded, saved) = faults_after_a_host_call(|exit, lrs, entry| {
+        (exit.gicv3_vmcr, exit.gicv3_lrs) = (0xf000_0002, lrs);
+        // The REC gets the reply, takes the interrupt, ends it, and then faults.
+        if entry == 2 {
+            exit.gicv3_lrs[0] = 0;
+        }
     });
+    assert_eq!(saved, [Saved::Used; 3]);
+    assert_eq!(loaded, [loaded[0], loaded[0], 0]);
 }
