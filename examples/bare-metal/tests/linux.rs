@@ -4,7 +4,7 @@
 
 #[path = "linux/kernel.rs"]
 mod kernel;
-#[path = "linux/machine.rs"]
+#[path = "shared/threads.rs"]
 mod machine;
 
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use std::sync::atomic::Ordering;
 
 use bare_metal::linux::{Files, Options, run};
 use bare_metal::{Machine, Summary};
-use realm_sdk::abi::{Dialect, PaRange};
-use rmm_model::{AsyncGuest, GuestIdentity, Model};
+use realm_sdk::abi::Dialect;
+use rmm_model::{AsyncGuest, GuestIdentity};
 
 use kernel::{Cpu, End, Kernel, LINE, Plan};
-use machine::{CPU, Threads};
+use machine::Threads;
 
 /// A kernel of three pages, of which the last is BSS.
 fn image() -> Vec<u8> {
@@ -69,9 +69,7 @@ impl Ran {
 }
 
 fn boot_as(dialect: Dialect, cpus: u16, options: &Options, plan: Plan) -> Ran {
-    let mut of_model = rmm_model::Options::new(dialect).range_capable();
-    of_model.dram = PaRange::with_size(of_model.dram.base(), 512 << 20).unwrap();
-    let model = Model::new(of_model).unwrap();
+    let model = machine::model(rmm_model::Options::new(dialect).range_capable());
     let kernel = Arc::new(Kernel { plan, ..Kernel::default() });
     let shared = Arc::clone(&kernel);
     model.set_default_guest(Box::new(move |identity: &GuestIdentity| {
@@ -79,8 +77,7 @@ fn boot_as(dialect: Dialect, cpus: u16, options: &Options, plan: Plan) -> Ran {
         let (kernel, number) = (Arc::clone(&shared), identity.mpidr);
         Some(Box::new(AsyncGuest::new(move |cpu| Cpu { cpu, number, kernel }.run())))
     }));
-    let conduit = model.calling_cpu(|| CPU.get().into());
-    let machine = Threads::new(&model, conduit, cpus);
+    let machine = Threads::new(&model, machine::calling(&model), cpus);
     let free = machine.memory().bytes();
     let image = image();
     let files = Files {
@@ -88,9 +85,9 @@ fn boot_as(dialect: Dialect, cpus: u16, options: &Options, plan: Plan) -> Ran {
         initramfs: &kernel.plan.initramfs,
         command_line: "console=ttyAMA0",
     };
-    let summary = run(&machine, &files, options);
+    let summary = machine.with_alarms(|| run(&machine, &files, options));
     assert_eq!(machine.memory().bytes(), free);
-    let printed = machine.printed.into_inner().unwrap();
+    let printed = machine.printed();
     Ran { summary, printed, kernel }
 }
 

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 #[expect(clippy::indexing_slicing, reason = "of a test")]
-#[path = "linux/machine.rs"]
+#[path = "shared/threads.rs"]
 mod machine;
 
 use std::collections::HashMap;
@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use bare_metal::{Machine, Summary, tf_a_tests};
 use realm_sdk::abi::rtt::Ripas;
-use realm_sdk::abi::{Dialect, Ipa, PaRange};
-use rmm_model::{Action, AsyncGuest, AsyncVcpu, GuestIdentity, Model, TimerKind};
+use realm_sdk::abi::{Dialect, Ipa};
+use rmm_model::{Action, AsyncGuest, AsyncVcpu, GuestIdentity, TimerKind};
 
-use machine::{CPU, Threads};
+use machine::Threads;
 
 /// What the payload does for a command, in place of success.
 #[derive(Clone, Copy)]
@@ -123,21 +123,18 @@ impl Ran {
 }
 
 fn run(payload: &[u8], does: &[(u8, Does)]) -> Ran {
-    let mut options = rmm_model::Options::new(Dialect::TfRmm2026_07).range_capable();
-    options.dram = PaRange::with_size(options.dram.base(), 256 << 20).unwrap();
-    let model = Model::new(options).unwrap();
+    let model = machine::model(rmm_model::Options::new(Dialect::TfRmm2026_07).range_capable());
     let seen = Arc::new(Mutex::default());
     let (shared, does) = (Arc::clone(&seen), does.iter().copied().collect::<HashMap<_, _>>());
     model.set_default_guest(Box::new(move |_: &GuestIdentity| {
         let (does, seen) = (does.clone(), Arc::clone(&shared));
         Some(Box::new(AsyncGuest::new(move |cpu| Payload { cpu, does, seen }.run())))
     }));
-    let conduit = model.calling_cpu(|| CPU.get().into());
-    let machine = Threads::new(&model, conduit, 1);
+    let machine = Threads::new(&model, machine::calling(&model), 1);
     let free = machine.memory().bytes();
-    let summary = tf_a_tests::run(&machine, payload, LIMIT);
+    let summary = machine.with_alarms(|| tf_a_tests::run(&machine, payload, LIMIT));
     assert_eq!(machine.memory().bytes(), free);
-    let printed = machine.printed.into_inner().unwrap();
+    let printed = machine.printed();
     let seen = std::mem::take(&mut *seen.lock().unwrap());
     Ran { summary, printed, seen }
 }

@@ -1,6 +1,7 @@
 //! All checks on threads with the model RMM, and with faults.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+#[path = "../shared/threads.rs"]
 mod machine;
 
 use bare_metal::Summary;
@@ -15,6 +16,13 @@ use machine::Threads;
 const PLANES: u64 = 3;
 /// Checks with all that the model can do.
 const ALL: u32 = 33;
+
+/// A model whose guests are those of the checks.
+fn model_of(options: Options) -> Model {
+    let model = machine::model(options);
+    model_guests::install(&model);
+    model
+}
 
 /// Runs all checks; what was counted, and printed.
 fn run<C: Conduit + Sync>(model: &Model, conduit: C, cpus: u16) -> (Summary, Vec<String>) {
@@ -34,14 +42,14 @@ fn run<C: Conduit + Sync>(model: &Model, conduit: C, cpus: u16) -> (Summary, Vec
 
 fn passes(dialect: Dialect) {
     // With one CPU nobody can kick it or pause it; and without planes none is run.
-    let model = machine::model(Options::new(dialect));
+    let model = model_of(Options::new(dialect));
     let (summary, _) = run(&model, machine::calling(&model), 1);
     assert_eq!(summary, Summary { passed: ALL - 3, failed: 0, skipped: 3 }, "{dialect}");
     assert_eq!(model.census().undelegated, model.census().total);
 
     let mut options = Options::new(dialect);
     options.features[3] = PLANES;
-    let model = machine::model(options);
+    let model = model_of(options);
     let (summary, _) = run(&model, machine::calling(&model), 4);
     assert_eq!(summary, Summary { passed: ALL, failed: 0, skipped: 0 }, "{dialect}");
     assert_eq!(model.census().undelegated, model.census().total);
@@ -60,7 +68,7 @@ fn all_checks_pass_on_2_0_bet3() {
 #[test]
 fn a_check_that_finds_a_fault_fails() {
     let dialect = Dialect::V2_0Bet3;
-    let model = machine::model(Options::new(dialect));
+    let model = model_of(Options::new(dialect));
     let rule = Rule::command(Command::RealmActivate, dialect).nth(5);
     let fault = Fault::status(Status::ErrorRealm);
     let (summary, printed) =
@@ -75,7 +83,7 @@ fn a_check_that_finds_a_fault_fails() {
 #[test]
 fn memory_that_does_not_come_back_is_a_failure() {
     let dialect = Dialect::TfRmm2026_07;
-    let model = machine::model(Options::new(dialect));
+    let model = model_of(Options::new(dialect));
     // The RMM keeps a granule of one of the first Realms.
     let rule = Rule::command(Command::GranuleRangeUndelegate, dialect).nth(700);
     let fault = Fault::status(Status::ErrorInput);
@@ -91,7 +99,7 @@ fn memory_that_does_not_come_back_is_a_failure() {
 
 #[test]
 fn without_an_rmm_one_line_says_so() {
-    let model = machine::model(Options::new(Dialect::V2_0Bet3));
+    let model = model_of(Options::new(Dialect::V2_0Bet3));
     let fault = Fault::status(Status::ErrorGlobal);
     let conduit = Injecting::from(machine::calling(&model), 0, fault);
     let (summary, printed) = run(&model, conduit, 1);

@@ -20,8 +20,8 @@ thread_local! {
     static CPU: Cell<u16> = const { Cell::new(0) };
 }
 
-/// Ticks in a second: microseconds.
-const FREQUENCY: u32 = 1_000_000;
+/// Ticks in a second: nanoseconds.
+const FREQUENCY: u32 = 1_000_000_000;
 /// Memory of the machine.
 const DRAM: u64 = 512 << 20;
 
@@ -57,9 +57,17 @@ pub(crate) fn model(options: Options) -> Model {
     options.counter_frequency = FREQUENCY;
     let model = Model::new(options).unwrap();
     let start = Instant::now();
-    model.set_clock(Box::new(move || u64::try_from(start.elapsed().as_micros()).unwrap()));
-    model_guests::install(&model);
+    model.set_clock(Box::new(move || u64::try_from(start.elapsed().as_nanos()).unwrap()));
     model
+}
+
+/// Stops the alarms when it is dropped.
+struct End<'e>(&'e AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 impl<'m, C> Threads<'m, C> {
@@ -91,9 +99,9 @@ impl<'m, C> Threads<'m, C> {
                     self.look_at_alarms();
                 }
             });
-            let result = run();
-            self.ended.store(true, Ordering::SeqCst);
-            result
+            // Also when it panics: otherwise the alarms would go off for ever.
+            let _end = End(&self.ended);
+            run()
         })
     }
 
