@@ -1,9 +1,9 @@
 //! `cargo xtask release`: packages are complete. `cargo xtask interface`: a break of the interface
 //! since the last release comes with a new version and an entry in the change log.
 
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{env, fs, io};
 
 use serde_json::Value;
 
@@ -63,13 +63,67 @@ pub(crate) fn run(root: &Path) -> Result<(), Failure> {
     if missing > 0 {
         return Err(format!("{missing} things are missing").into());
     }
-    let mut arguments = vec!["package", "--workspace", "--quiet", "--allow-dirty"];
+    let names: Vec<_> = published.iter().map(|package| text(package, "name")).collect();
+    remove_unpacked(&cargo_directory()?, &names)?;
+    let target = Path::new(text(&metadata, "target_directory")).join("release-check");
+    remove(&target)?;
+    let target = target.to_str().ok_or("the target directory is not UTF-8")?;
+    let mut arguments =
+        vec!["package", "--workspace", "--quiet", "--allow-dirty", "--target-dir", target];
     for package in &others {
         arguments.extend(["--exclude", text(package, "name")]);
     }
     cargo(root, &arguments)?;
     say!("{} packages", published.len());
     Ok(())
+}
+
+/// Where cargo keeps what it unpacks.
+fn cargo_directory() -> Result<PathBuf, Failure> {
+    let set = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let found = set.or_else(|| env::home_dir().map(|user| user.join(".cargo")));
+    found.ok_or_else(|| "cargo has no directory".into())
+}
+
+/// Removes what earlier runs unpacked of these packages.
+///
+/// `cargo package` builds each package on those before it, by way of a registry in the target
+/// directory. It unpacks them in its own directory by name and version, and what is there already
+/// counts as unpacked, so of a version that is in work the first state would be used for ever. A
+/// registry in a directory has a name without a host: it begins with a hyphen.
+fn remove_unpacked(cargo_directory: &Path, names: &[&str]) -> Result<(), Failure> {
+    let registries = match fs::read_dir(cargo_directory.join("registry/src")) {
+        Ok(registries) => registries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    for registry in registries {
+        let registry = registry?;
+        if !registry.file_name().to_string_lossy().starts_with('-') {
+            continue;
+        }
+        for unpacked in fs::read_dir(registry.path())? {
+            let unpacked = unpacked?;
+            let directory = unpacked.file_name();
+            let of_a_package = |name: &&str| {
+                let rest = directory.to_str().and_then(|it| it.strip_prefix(*name));
+                let version = rest.and_then(|rest| rest.strip_prefix('-'));
+                version.is_some_and(|it| it.starts_with(|first: char| first.is_ascii_digit()))
+            };
+            if names.iter().any(of_a_package) {
+                remove(&unpacked.path())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes a directory, if there is one.
+fn remove(directory: &Path) -> Result<(), Failure> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// The published packages with sources that differ from those of a release.
@@ -173,6 +227,29 @@ mod tests {
         ] {
             assert_eq!(may_break(tag, version), allowed, "{tag} {version}");
         }
+    }
+
+    #[test]
+    fn only_unpacked_packages_of_local_registries_are_removed() {
+        let cargo = env::temp_dir().join(format!("release-check-{}", std::process::id()));
+        let sources = cargo.join("registry/src");
+        let path = |registry: &str, package: &str| sources.join(registry).join(package);
+        let kept = [
+            path("index-0", "sro-0.2.0"),
+            path("-0", "sro-tools-0.2.0"),
+            path("-0", "sro"),
+            path("-0", "other-0.2.0"),
+        ];
+        let removed = [path("-0", "sro-0.2.0"), path("-1", "sro-0.1.0")];
+        remove_unpacked(&cargo, &["sro"]).unwrap();
+        for directory in kept.iter().chain(&removed) {
+            fs::create_dir_all(directory.join("src")).unwrap();
+        }
+        remove_unpacked(&cargo, &["sro"]).unwrap();
+        assert!(kept.iter().all(|directory| directory.is_dir()), "{kept:?}");
+        assert!(!removed.iter().any(|directory| directory.exists()), "{removed:?}");
+        remove(&cargo).unwrap();
+        remove(&cargo).unwrap();
     }
 
     #[test]
