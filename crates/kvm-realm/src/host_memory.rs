@@ -1,0 +1,147 @@
+//! Memory of the VMM that a guest shares with it.
+#![expect(unsafe_code, reason = "writes to memory that a guest may change at the same time")]
+
+use std::ptr::NonNull;
+
+use thiserror::Error;
+
+/// Memory of this process that is, or becomes, RAM of a guest: the side of a slot that the VMM and
+/// the guest share.
+///
+/// It is an address and a length; it owns nothing. It is read and written only byte by byte with
+/// volatile accesses, since the guest may change it at any time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostMemory {
+    base: NonNull<u8>,
+    bytes: usize,
+}
+
+// SAFETY: it is an address and a length, without thread affinity; accesses through it are volatile
+// and of memory that may change at any time, as `HostMemory::new` demands.
+unsafe impl Send for HostMemory {}
+// SAFETY: as above; `&HostMemory` allows no more than a copy of it.
+unsafe impl Sync for HostMemory {}
+
+/// A range leaves the memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{bytes:#x} bytes at offset {offset:#x} are outside the memory")]
+pub struct OutsideMemory {
+    /// First byte of the range.
+    pub offset: usize,
+    /// Its length.
+    pub bytes: usize,
+}
+
+impl HostMemory {
+    /// `bytes` bytes from `base` on.
+    ///
+    /// # Safety
+    ///
+    /// The range is mapped for reading and writing, and stays so while this value, a copy of it, or
+    /// a VM that was given it as RAM exists. No Rust reference to any of it exists in that time,
+    /// and its content may change at any time: by the guest, by other copies, and by
+    /// [discarding](crate::Kernel::discard), after which it reads as zeros.
+    #[must_use]
+    pub const unsafe fn new(base: NonNull<u8>, bytes: usize) -> Self {
+        Self { base, bytes }
+    }
+
+    /// Its first address.
+    #[must_use]
+    pub const fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    /// Its length in bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// A part of it.
+    ///
+    /// # Errors
+    ///
+    /// [`OutsideMemory`].
+    pub fn part(&self, offset: usize, bytes: usize) -> Result<Self, OutsideMemory> {
+        match offset.checked_add(bytes) {
+            Some(end) if end <= self.bytes => {
+                // SAFETY: `offset` is at most the length of the memory, which is one mapping.
+                let base = unsafe { self.base.add(offset) };
+                Ok(Self { base, bytes })
+            }
+            _ => Err(OutsideMemory { offset, bytes }),
+        }
+    }
+
+    /// Copies `content` to `offset`.
+    ///
+    /// # Errors
+    ///
+    /// [`OutsideMemory`]; nothing is written.
+    pub fn write(&self, offset: usize, content: &[u8]) -> Result<(), OutsideMemory> {
+        let target = self.part(offset, content.len())?;
+        for (index, byte) in content.iter().enumerate() {
+            // SAFETY: `index` is within the part, which is mapped for writing.
+            unsafe { target.base.add(index).write_volatile(*byte) };
+        }
+        Ok(())
+    }
+
+    /// Writes zeros to `bytes` bytes from `offset` on.
+    ///
+    /// # Errors
+    ///
+    /// [`OutsideMemory`]; nothing is written.
+    pub fn clear(&self, offset: usize, bytes: usize) -> Result<(), OutsideMemory> {
+        let target = self.part(offset, bytes)?;
+        for index in 0..bytes {
+            // SAFETY: `index` is within the part, which is mapped for writing.
+            unsafe { target.base.add(index).write_volatile(0) };
+        }
+        Ok(())
+    }
+
+    /// Copies from `offset` to `content`.
+    ///
+    /// # Errors
+    ///
+    /// [`OutsideMemory`]; nothing is read.
+    pub fn read(&self, offset: usize, content: &mut [u8]) -> Result<(), OutsideMemory> {
+        let source = self.part(offset, content.len())?;
+        for (index, byte) in content.iter_mut().enumerate() {
+            // SAFETY: `index` is within the part, which is mapped for reading.
+            *byte = unsafe { source.base.add(index).read_volatile() };
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_end_with_the_memory() {
+        let mut bytes = [0_u8; 16];
+        // SAFETY: the array is not used otherwise until the last use of `memory`.
+        let memory = unsafe { HostMemory::new(NonNull::from(&mut bytes).cast(), 16) };
+        assert_eq!(memory.part(16, 0).map(|part| part.bytes()), Ok(0));
+        assert_eq!(memory.part(4, 12).map(|part| part.bytes()), Ok(12));
+        let part = memory.part(4, 8).unwrap();
+        assert_eq!(part.base().addr().get(), memory.base().addr().get() + 4);
+        for (offset, bytes) in [(0, 17), (16, 1), (17, 0), (usize::MAX, 2)] {
+            assert_eq!(memory.part(offset, bytes), Err(OutsideMemory { offset, bytes }));
+        }
+        part.write(1, &[1, 2, 3]).unwrap();
+        part.clear(2, 1).unwrap();
+        assert_eq!(part.write(6, &[7; 3]), Err(OutsideMemory { offset: 6, bytes: 3 }));
+        assert_eq!(part.clear(8, 1), Err(OutsideMemory { offset: 8, bytes: 1 }));
+        let mut read = [9; 4];
+        assert_eq!(part.read(5, &mut read), Err(OutsideMemory { offset: 5, bytes: 4 }));
+        assert_eq!(read, [9; 4]);
+        part.read(0, &mut read).unwrap();
+        assert_eq!(read, [0, 1, 0, 3]);
+        assert_eq!(bytes, [0, 0, 0, 0, 0, 1, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0]);
+    }
+}

@@ -1,0 +1,15 @@
+//! Arm CCA Realms for virtual machine monitors (VMMs) on Linux.
+//!
+//! A VMM cannot call the RMM; it asks KVM. The user interface of KVM for Realms has been posted in
+//! many generations that differ in capability numbers, types of VMs, structures, memory models, and
+//! in how memory is populated.
+//!
+//! The system calls are behind the trait [`Kernel`], which takes borrowed descriptors.
+
+pub mod errno;
+pub mod host_memory;
+pub mod kernel;
+
+pub use errno::Errno;
+pub use host_memory::HostMemory;
+pub use kernel::{Kernel, Vcpu};
