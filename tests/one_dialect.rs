@@ -7,18 +7,11 @@ use realm_sdk::builder::{
     BuildError, Content, PlaneTables, Realm, RealmConfig, RealmStorage, RecStart, Region,
 };
 use realm_sdk::host::{
-    Channel, CountingLedger, Discovered, Error, OnlyTfRmm2026_07, OnlyV2_0Bet0, OnlyV2_0Bet1,
-    OnlyV2_0Bet3, RetryBudget, ServedDialect, SessionError, SessionOptions,
+    Channel, CountingLedger, Discovered, Error, OnlyTfRmm2026_07, OnlyV1_0, OnlyV2_0Bet0,
+    OnlyV2_0Bet1, OnlyV2_0Bet3, RetryBudget, ServedDialect, SessionError, SessionOptions,
 };
 use realm_sdk::sro::{self, FixedPool};
 use rmm_model::{Model, Options};
-
-/// A dialect that the SDK has the commands of.
-enum OnlyV1_0 {}
-
-impl ServedDialect for OnlyV1_0 {
-    const DIALECT: Option<Dialect> = Some(Dialect::V1_0);
-}
 
 /// A Realm with content, memory and a REC, from a session that is opened to one that is closed.
 fn whole<D: ServedDialect>() {

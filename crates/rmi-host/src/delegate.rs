@@ -69,11 +69,11 @@ use crate::session::Rmm;
 /// # Memory, delegated and undelegated
 impl<P: Platform> Rmm<P> {
     /// `RMI_GRANULE_RANGE_DELEGATE`: gives host memory to the RMM, in as few calls as the RMM
-    /// allows.
+    /// allows. In 1.0 that is one `RMI_GRANULE_DELEGATE` for each granule.
     ///
     /// The content of the memory is lost to the host.
     ///
-    /// Source: DEN0137 2.0-bet3, RMI_GRANULE_RANGE_DELEGATE.
+    /// Source: DEN0137 2.0-bet3, RMI_GRANULE_RANGE_DELEGATE; 1.0-rel0, RMI_GRANULE_DELEGATE.
     ///
     /// # Errors
     ///
@@ -95,7 +95,10 @@ impl<P: Platform> Rmm<P> {
                 // boundary.
                 Ok(bytes) => (memory.take_front(bytes).unwrap_or_default(), None),
                 Err(error) if error.is_clean() => (Delegated::empty(), Some(error)),
-                Err(error) => (memory.take(), Some(error)),
+                Err(error) => {
+                    let named = self.named(memory.range()).bytes();
+                    (memory.take_front(named).unwrap_or_default(), Some(error))
+                }
             };
             let range = part.range();
             // Parts are taken from the front in order, so each follows the last.
@@ -104,7 +107,7 @@ impl<P: Platform> Rmm<P> {
                 self.platform().ledger().record(LedgerEvent::Delegated, range);
             }
             if let Some(error) = error {
-                // The rest was certainly refused, so it is still the host's.
+                // The rest was certainly refused or not named, so it is still the host's.
                 let host = memory.into_undelegated();
                 return Err(DelegateFailed { error, delegated, host });
             }
@@ -113,9 +116,9 @@ impl<P: Platform> Rmm<P> {
     }
 
     /// `RMI_GRANULE_RANGE_UNDELEGATE`: takes memory back from the RMM, in as few calls as the RMM
-    /// allows. The RMM wipes it.
+    /// allows. In 1.0 that is one `RMI_GRANULE_UNDELEGATE` for each granule. The RMM wipes it.
     ///
-    /// Source: DEN0137 2.0-bet3, RMI_GRANULE_RANGE_UNDELEGATE.
+    /// Source: DEN0137 2.0-bet3, RMI_GRANULE_RANGE_UNDELEGATE; 1.0-rel0, RMI_GRANULE_UNDELEGATE.
     ///
     /// # Errors
     ///
@@ -138,9 +141,10 @@ impl<P: Platform> Rmm<P> {
     }
 
     /// `RMI_GRANULE_RANGE_UNDELEGATE`, once: as [`Rmm::undelegate`], for callers with a bound on
-    /// their run time. What the RMM returned is removed from the front of `memory`.
+    /// their run time. What the RMM returned is removed from the front of `memory`; in 1.0 that is
+    /// one granule.
     ///
-    /// Source: DEN0137 2.0-bet3, RMI_GRANULE_RANGE_UNDELEGATE.
+    /// Source: DEN0137 2.0-bet3, RMI_GRANULE_RANGE_UNDELEGATE; 1.0-rel0, RMI_GRANULE_UNDELEGATE.
     ///
     /// # Errors
     ///
@@ -291,6 +295,14 @@ impl<P: Platform> Rmm<P> {
         }
     }
 
+    /// The part of a range that one call names: all of it, or its first granule.
+    fn named(&self, range: PaRange) -> PaRange {
+        if self.dialect().is_2_0() {
+            return range;
+        }
+        range.split_at(self.granule_size().bytes()).map_or(range, |(first, _)| first)
+    }
+
     /// One call for the front of a range; returns the bytes it processed, a whole number of
     /// granules.
     fn range_step(&self, command: Command, range: PaRange) -> Result<u64, Error> {
@@ -307,20 +319,16 @@ impl<P: Platform> Rmm<P> {
             _ => Err(Error::violation(command, Violation::Progress, reply.x1(), call.subject)),
         }
     }
-}
 
-impl<P: Platform> Rmm<P> {
     /// The equivalent of a range command in a dialect that has none: one granule.
     fn granule_step(&self, command: Command, range: PaRange) -> Result<u64, Error> {
         let command = match command {
             Command::GranuleRangeDelegate => Command::GranuleDelegate,
             _ => Command::GranuleUndelegate,
         };
-        delegate_range(
-            self.commands(),
-            &Call::new(command, Subject::Pa(range.base()), [range.base().raw()]),
-            &mut { Reply::EMPTY },
-        )?;
+        let base = range.base();
+        let call = Call::new(command, Subject::Pa(base), [base.raw()]);
+        delegate_range(self.commands(), &call, &mut { Reply::EMPTY })?;
         Ok(self.granule_size().bytes())
     }
 }

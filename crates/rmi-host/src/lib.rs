@@ -98,14 +98,14 @@ pub use ledger::{Ownership, OwnershipMap};
 pub use lock_api;
 pub use open_sessions::OpenSessions;
 pub use platform::{
-    AnyDialect, DefaultLock, Host, OnlyTfRmm2026_07, OnlyV2_0Bet0, OnlyV2_0Bet1, OnlyV2_0Bet3,
-    Platform, ServedDialect,
+    AnyDialect, DefaultLock, Host, OnlyTfRmm2026_07, OnlyV1_0, OnlyV2_0Bet0, OnlyV2_0Bet1,
+    OnlyV2_0Bet3, Platform, ServedDialect,
 };
 #[cfg(feature = "alloc")]
 pub use quarantine::GrowingQuarantine;
 pub use quarantine::{CallbackQuarantine, FixedQuarantine, NoQuarantine, Quarantine, Quarantined};
 pub use session::{
-    Configured, DialectSource, Discovered, HostMode, Rmm, SessionError, SessionOptions,
+    CallLimits, Configured, DialectSource, Discovered, HostMode, Rmm, SessionError, SessionOptions,
     TrackingError,
 };
 pub use wait::Wait;

@@ -147,6 +147,17 @@ impl ServedDialect for AnyDialect {
     const DIALECT: Option<Dialect> = None;
 }
 
+/// Only [`Dialect::V1_0`].
+#[derive(Debug)]
+pub enum OnlyV1_0 {}
+
+impl ServedDialect for OnlyV1_0 {
+    const DIALECT: Option<Dialect> = Some(Dialect::V1_0);
+
+    // It has none.
+    const AUX_TREES: bool = false;
+}
+
 /// Only [`Dialect::TfRmm2026_07`].
 #[derive(Debug)]
 pub enum OnlyTfRmm2026_07 {}

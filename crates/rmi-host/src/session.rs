@@ -62,6 +62,7 @@
 //! ```
 
 mod hotplug;
+mod limits;
 mod probing;
 mod tracked;
 
@@ -83,6 +84,7 @@ use crate::open_sessions::Configuring;
 use crate::platform::Platform;
 use crate::wait::Wait;
 
+pub use limits::CallLimits;
 pub use probing::{DialectSource, is_probe};
 pub use tracked::TrackingError;
 
@@ -333,12 +335,14 @@ impl<P: Platform> Discovered<P> {
                 channel.set_dialect(found);
                 source = how;
             }
+            // TF-RMM v0.8.0 implements 1.0 and a draft of 1.1, and reports 1.1 twice.
             Err(SessionError::Version { lower, .. })
-                if options.dialect.is_none() && lower == Dialect::V1_0.version() =>
+                if options.dialect.is_none()
+                    && lower.major() == Dialect::V1_0.version().major() =>
             {
                 Self::require(Dialect::V1_0)?;
                 channel.set_dialect(Dialect::V1_0);
-                channel.version(lower)?;
+                channel.version(Dialect::V1_0.version())?;
                 source = DialectSource::Version;
             }
             Err(error) => return Err(error),

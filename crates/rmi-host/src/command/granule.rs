@@ -12,8 +12,8 @@ use crate::ledger::QuarantineReason;
 pub struct DelegateFailed {
     /// Why it stopped.
     pub error: Error,
-    /// What is delegated, or may be: after an unclear answer that includes all the rest of the
-    /// range.
+    /// What is delegated, or may be: after an unclear answer that includes all that the call named,
+    /// which is the rest of the range, or one granule in 1.0.
     pub delegated: Delegated,
     /// What is still the host's.
     pub host: Undelegated,
@@ -31,7 +31,7 @@ impl DelegateFailed {
     /// [recovered](crate::Rmm::recover); `None` when it is certainly delegated.
     #[must_use]
     pub fn doubt(&self) -> Option<QuarantineReason> {
-        let command = Command::GranuleRangeDelegate;
+        let command = self.error.command().unwrap_or(Command::GranuleRangeDelegate);
         (!self.error.is_clean()).then_some(QuarantineReason::Unclear { command })
     }
 }

@@ -72,8 +72,17 @@ impl Fake {
         unsafe { Channel::new(Host::new(self, self), dialect, size, RetryBudget::NONE) }
     }
 
-    /// A session of a 2.0 dialect; the calls that opened it are removed from the record.
+    /// A session of a dialect; the calls that opened it are removed from the record.
     pub(crate) fn session(&self, dialect: Dialect) -> Rmm<Platform<'_>> {
+        self.session_on(Host::new(self, self), dialect)
+    }
+
+    /// As [`Fake::session`], on a platform that leads to this fake.
+    pub(crate) fn session_on<P: rmi_host::Platform>(
+        &self,
+        platform: P,
+        dialect: Dialect,
+    ) -> Rmm<P> {
         // All bits of all feature registers are set.
         let open = [0, u64::MAX, 0, 0, 0, 0, 0, 0];
         let answers = core::mem::take(&mut *self.answers.lock().unwrap());
@@ -82,7 +91,7 @@ impl Fake {
         options.dialect = Some(dialect);
         options.retry_budget = RetryBudget::NONE;
         options.allow_partial_dialect = true;
-        let found = Discovered::probe(Host::new(self, self), options).unwrap();
+        let found = Discovered::probe(platform, options).unwrap();
         let configured = found.configure(&mut host(0x7000_0000, PAGE)).unwrap();
         self.calls.lock().unwrap().clear();
         *self.answers.lock().unwrap() = answers;

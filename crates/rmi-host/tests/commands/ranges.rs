@@ -1,7 +1,7 @@
 //! Delegation of ranges on an RMM that has no command for them, and on one with large granules.
 
 use rmi_abi::{Command, Dialect, GranuleSize, Status};
-use rmi_host::{Error, Violation};
+use rmi_host::{Error, FixedQuarantine, Host, QuarantineReason, Violation};
 
 use crate::fixture::{Fake, PAGE, delegated, host};
 use crate::session::{open, willing};
@@ -29,6 +29,76 @@ fn rmi_1_0_delegates_granule_by_granule() {
     let failed = rmm.delegate(host(A, 3 * PAGE)).unwrap_err();
     assert_eq!(failed.error.status(), Some(Status::ErrorInput));
     assert_eq!((failed.delegated.bytes(), failed.host.bytes()), (PAGE, 2 * PAGE));
+    assert_eq!(failed.doubt(), None);
+}
+
+/// An unclear answer is about the granule that the call named, not about the rest of the range.
+#[test]
+fn an_unclear_answer_of_rmi_1_0_concerns_one_granule() {
+    let fake = Fake::default();
+    let rmm = fake.session(Dialect::V1_0);
+    fake.next([0; 8]);
+    fake.next([200, 0, 0, 0, 0, 0, 0, 0]);
+    let failed = rmm.delegate(host(A, 4 * PAGE)).unwrap_err();
+    assert!(!failed.error.is_clean());
+    assert_eq!((failed.delegated.bytes(), failed.host.bytes()), (2 * PAGE, 2 * PAGE));
+    assert_eq!((failed.delegated.base().raw(), failed.host.base().raw()), (A, A + 2 * PAGE));
+    let command = Command::GranuleDelegate;
+    assert_eq!(failed.doubt(), Some(QuarantineReason::Unclear { command }));
+    assert_eq!(fake.calls().len(), 2);
+
+    // Where a call names a range, all that is left of it is in doubt.
+    let fake = Fake::default();
+    let rmm = fake.session(Dialect::V2_0Bet3);
+    fake.next([200, 0, 0, 0, 0, 0, 0, 0]);
+    let failed = rmm.delegate(host(A, 4 * PAGE)).unwrap_err();
+    assert_eq!((failed.delegated.bytes(), failed.host.bytes()), (4 * PAGE, 0));
+    let command = Command::GranuleRangeDelegate;
+    assert_eq!(failed.doubt(), Some(QuarantineReason::Unclear { command }));
+}
+
+#[test]
+fn an_undelegation_of_rmi_1_0_returns_one_granule_per_call() {
+    let fake = Fake::default();
+    let rmm = fake.session(Dialect::V1_0);
+    let mut memory = delegated(A, 3 * PAGE);
+    let first = rmm.undelegate_some(&mut memory).unwrap();
+    assert_eq!((first.base().raw(), first.bytes()), (A, PAGE));
+    assert_eq!((memory.base().raw(), memory.bytes()), (A + PAGE, 2 * PAGE));
+    assert_eq!(fake.calls().len(), 1);
+    // The second is refused, and nothing else is returned.
+    fake.next([1, 0, 0, 0, 0, 0, 0, 0]);
+    let failed = rmm.undelegate(memory).unwrap_err();
+    assert_eq!((failed.host.bytes(), failed.kept.bytes()), (0, 2 * PAGE));
+    assert_eq!(failed.error.command(), Some(Command::GranuleUndelegate));
+}
+
+#[test]
+fn what_an_rmm_of_1_0_does_not_return_goes_to_quarantine() {
+    let fake = Fake::default();
+    let quarantine = FixedQuarantine::<4>::new();
+    let rmm = fake.session_on(Host::new(&fake, &fake).with_quarantine(&quarantine), Dialect::V1_0);
+    // The second of four granules is refused.
+    fake.next([0; 8]);
+    fake.next([1, 0, 0, 0, 0, 0, 0, 0]);
+    let mut back = Vec::new();
+    rmm.return_or_quarantine(delegated(A, 4 * PAGE), &mut |host| {
+        back.push((host.base().raw(), host.bytes()));
+    });
+    assert_eq!(back, [(A, PAGE), (A + 2 * PAGE, 2 * PAGE)]);
+    assert_eq!((quarantine.len(), fake.calls().len()), (1, 4));
+
+    // Memory that was in doubt is proved to be the host's: refused, delegated, undelegated.
+    let before = fake.calls().len();
+    fake.next([1, 0, 0, 0, 0, 0, 0, 0]);
+    let mut back = Vec::new();
+    let reason = QuarantineReason::Unclear { command: Command::GranuleDelegate };
+    rmm.recover(delegated(A, PAGE), reason, &mut |host| back.push(host.base().raw()));
+    assert_eq!((back, quarantine.len()), (vec![A], 1));
+    let fid = |command: Command| u64::from(command.fid(Dialect::V1_0).unwrap().0);
+    let (take, give) = (fid(Command::GranuleUndelegate), fid(Command::GranuleDelegate));
+    let calls: Vec<_> = fake.calls()[before..].iter().map(|call| call[0]).collect();
+    assert_eq!(calls, [take, give, take]);
 }
 
 /// An RMM that claims to have processed a part of a granule has broken the specification.

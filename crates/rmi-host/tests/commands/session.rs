@@ -1,5 +1,6 @@
 //! What a session needs in order to open, and in which order it asks for it.
 
+use rmi_abi::realm::HashAlgorithm;
 use rmi_abi::{Command, Dialect, GranuleSize, ResultWord, Status};
 use rmi_host::session::is_probe;
 use rmi_host::{
@@ -69,6 +70,62 @@ fn an_rmm_of_1_0_that_is_found_by_probing_is_refused_by_name() {
     options.allow_partial_dialect = true;
     let found = Discovered::probe(Host::new(&fake, &fake), options).unwrap();
     assert_eq!((found.dialect(), found.dialect_source()), (Dialect::V1_0, DialectSource::Version));
+}
+
+/// TF-RMM v0.8.0 implements 1.0 and a draft of 1.1. When it does not implement what was asked for,
+/// it reports 1.1 as the lower version, too.
+#[test]
+fn an_rmm_of_1_0_and_1_1_is_asked_for_1_0() {
+    let fake = Fake::default();
+    fake.next([1, 0x1_0001, 0x1_0001, 0, 0, 0, 0, 0]);
+    fake.next([0, 0x1_0000, 0x1_0001, 0, 0, 0, 0, 0]);
+    // What it reports as a program.
+    fake.next([0, 0x283_fc10_4130, 0, 0, 0, 0, 0, 0]);
+    let mut options = SessionOptions::default();
+    options.allow_partial_dialect = true;
+    let found = Discovered::probe(Host::new(&fake, &fake), options).unwrap();
+    assert_eq!((found.dialect(), found.dialect_source()), (Dialect::V1_0, DialectSource::Version));
+    let calls = fake.calls();
+    assert_eq!((calls[0][1], calls[1][1]), (0x2_0000, 0x1_0000));
+
+    let features = found.features();
+    assert_eq!((features.max_ipa_width(), features.lpa2(), features.sve_vl()), (48, true, None));
+    assert_eq!((features.num_bps(), features.num_wps()), (1, 1));
+    assert_eq!(features.pmu_num_ctrs(), Some(31));
+    let hashes = [HashAlgorithm::Sha256, HashAlgorithm::Sha512, HashAlgorithm::Sha384];
+    assert_eq!(hashes.map(|hash| features.supports_hash(hash)), [true, true, false]);
+    assert_eq!((features.gic_num_lrs(), features.max_recs()), (Some(1), 1023));
+    assert_eq!((features.rtt_plane(), features.device_assignment()), (None, false));
+
+    // One that has no 1.0 any more is refused.
+    let fake = Fake::default();
+    fake.always([1, 0x1_0001, 0x1_0001, 0, 0, 0, 0, 0]);
+    let failed = Discovered::probe(Host::new(&fake, &fake), options).unwrap_err();
+    assert!(matches!(failed.error, SessionError::Version { .. }), "{}", failed.error);
+    assert_eq!(fake.calls().len(), 2);
+}
+
+/// An RMM of 1.0 is active from the start: opening a session only reads.
+#[test]
+fn a_session_of_1_0_opens_without_a_call_that_changes_anything() {
+    let fake = Fake::default();
+    fake.next([1, 0x1_0000, 0x1_0000, 0, 0, 0, 0, 0]);
+    fake.next([0, 0x1_0000, 0x1_0000, 0, 0, 0, 0, 0]);
+    fake.always([0, 48, 0, 0, 0, 0, 0, 0]);
+    let mut options = SessionOptions::default();
+    options.allow_partial_dialect = true;
+    let found = Discovered::probe(Host::new(&fake, &fake), options).unwrap();
+    let rmm = found.configure(&mut host(0x7000_0000, PAGE)).unwrap().into_active();
+    let fid = |command: Command| u64::from(command.fid(Dialect::V1_0).unwrap().0);
+    let reads = [fid(Command::Version), fid(Command::Features)];
+    assert!(fake.calls().iter().all(|call| reads.contains(&call[0])), "{:x?}", fake.calls());
+    let calls = fake.calls().len();
+    let memory = rmi_abi::PaRange::with_size(rmi_abi::Pa::new(0x8000_0000), 0x10_0000).unwrap();
+    // All memory is tracked by granule, and there is nothing to ask.
+    rmm.check_memory(memory).unwrap();
+    assert_eq!(fake.calls().len(), calls);
+    let _ = rmm.into_platform();
+    assert_eq!((fake.calls().len(), fake.open_sessions().count()), (calls, 0));
 }
 
 /// What an RMM whose probes are answered like this is taken for, and how many probes there were.
