@@ -98,7 +98,12 @@ impl Monitor {
     pub(crate) fn new(options: Options, memory: Box<dyn Memory>) -> Self {
         Self {
             features: Features::new(options.dialect, options.features),
-            state: if options.already_active { RmmState::Active } else { RmmState::Init },
+            state: if options.already_active || !options.dialect.is_2_0() {
+                // 1.0 has no other state.
+                RmmState::Active
+            } else {
+                RmmState::Init
+            },
             calls: 0,
             periods: [0; 4],
             granules: Granules::new(options.dram),
@@ -194,7 +199,11 @@ impl Monitor {
             return Answer::from(Status::Blocked);
         }
         if self.yields(command) {
-            return self.open_deferred(command, *x);
+            if self.options.dialect.is_2_0() {
+                return self.open_deferred(command, *x);
+            }
+            // 1.0 has no other sign of an interruption than how far a command came.
+            return self.execute(command, x, Some(1)).unwrap_or_else(|refused| refused);
         }
         self.execute(command, x, None).unwrap_or_else(|refused| refused)
     }
@@ -226,6 +235,8 @@ impl Monitor {
             Command::GptL1Destroy => self.gpt_l1_destroy(x),
             Command::GranuleTrackingGet => self.tracking_get(x),
             Command::GranuleTrackingSet => self.tracking_set(x),
+            Command::GranuleDelegate => self.delegate_one(x),
+            Command::GranuleUndelegate => self.undelegate_one(x),
             Command::GranuleRangeDelegate => self.delegate(x, limit),
             Command::GranuleRangeUndelegate => self.undelegate(x, limit),
             Command::RealmCreate => self.realm_create(x),

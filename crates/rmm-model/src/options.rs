@@ -5,6 +5,7 @@ use core::fmt;
 use core::num::{NonZeroU8, NonZeroU16, NonZeroU32};
 
 use rmi_abi::feature::{Features, RttPlaneFeature};
+use rmi_abi::rec::MAX_REC_AUX_GRANULES;
 use rmi_abi::rsi::Version;
 use rmi_abi::{Command, Dialect, GranuleSize, Pa, PaRange};
 use vgic_realm::Vtr;
@@ -55,12 +56,12 @@ pub struct Options {
     /// The newest version of the Realm's interface. What later ones add is absent: calls are not
     /// supported, and fields are not written. Planes need 2.0, indirect permissions 1.1.
     pub rsi: Version,
-    /// How far one delegate or undelegate call goes.
+    /// How far one delegate or undelegate call goes. A call of 1.0 names one granule.
     pub granules_per_call: GranulesPerCall,
     /// How far one map, unmap or RIPAS call goes.
     pub tables_per_call: TablesPerCall,
     /// Every n-th range command answers `RMI_INCOMPLETE` without asking for memory;
-    /// `RMI_OP_CONTINUE` then does the work.
+    /// `RMI_OP_CONTINUE` then does the work. In 1.0, every n-th RIPAS command ends after one entry.
     pub yield_every: Option<NonZeroU32>,
     /// Every n-th call answers `RMI_BUSY` and does nothing. Calls that every RMM state accepts are
     /// not counted. 1 is refused.
@@ -71,7 +72,7 @@ pub struct Options {
     /// Whether operations that take memory, or that yielded, may be cancelled; if not,
     /// `RMI_OP_CANCEL` always fails.
     pub can_cancel: bool,
-    /// Granules that a REC asks for.
+    /// Granules that a REC asks for; in 1.0 at most 16, and what `RMI_REC_AUX_COUNT` returns.
     pub rec_aux_granules: u16,
     /// Granules that `RMI_REALM_CREATE` asks for; with 0 it completes at once, as in TF-RMM.
     pub realm_create_donates: u16,
@@ -113,9 +114,10 @@ pub struct Options {
     /// Granules (still undelegated ones) that `RMI_GPT_L1_CREATE` asks for. With 0 it completes at
     /// once.
     pub gpt_donates: u16,
-    /// The RMM was activated before the host started.
+    /// The RMM was activated before the host started. One of 1.0 always is.
     pub already_active: bool,
-    /// List registers of each physical CPU: 1 to 16 (`ICH_VTR_EL2.ListRegs`).
+    /// List registers of each physical CPU: 1 to 16 (`ICH_VTR_EL2.ListRegs`). Feature register 0
+    /// of 1.0 must report as many.
     pub list_registers: u8,
     /// Bits of a virtual interrupt's priority: 5 to 8 (`ICH_VTR_EL2.PRIbits`). All but the eighth
     /// decide on preemption.
@@ -139,6 +141,10 @@ const FEATURE_1: u64 = 1 << 0 | 1 << 3 | 1 << 5 | 10 << 6 | 5 << 14;
 const FEATURE_0: u64 = 48 | 1 << 9 | 3 << 10 | 5 << 14 | 3 << 20;
 /// The output size field that 2.0-bet3 adds to register 0: 48 bits.
 const FEATURE_0_S2OASZ: u64 = 48 << 33;
+/// What 1.0 has in register 0: SHA-256 and SHA-512, 16 list registers, 2^10 - 1 RECs.
+const FEATURE_0_OF_1_0: u64 = 0b11 << 32 | 15 << GICV3_NUM_LRS | 10 << 38;
+/// Where register 0 of 1.0 has the number of list registers, minus one, in four bits.
+const GICV3_NUM_LRS: u32 = 34;
 /// Private memory encryption contexts: what TF-RMM reports with 16-bit identifiers.
 const FEATURE_4: u64 = 0xfffe;
 
@@ -152,15 +158,16 @@ const MAX_DRAM: u64 = 64 << 30;
 const MAX_DONATION: u16 = (1 << 14) - 1;
 
 impl Options {
-    /// The dialects that can be modelled; the first is what the programs take if not told.
+    /// The dialects of 2.0, all of which can be modelled; the first is what the programs take if
+    /// not told. 1.0 is modelled as well, and so is all of [`Dialect::ALL`].
     ///
-    /// What an RMM of 2.0-bet0 or 2.0-bet1 does is modelled by the text of its revision. Where the
+    /// An RMM of 1.0 does what TF-RMM v0.8.0 does. What an RMM of 2.0-bet0 or 2.0-bet1 does is modelled by the text of its revision. Where the
     /// text is silent it does what TF-RMM of July 2026, which is 2.0-bet1 in most points, does. The
     /// points in which they differ are listed in `unsupported.rs`.
     pub const DIALECTS: [Dialect; 4] =
         [Dialect::TfRmm2026_07, Dialect::V2_0Bet3, Dialect::V2_0Bet1, Dialect::V2_0Bet0];
 
-    /// The names of [`Options::DIALECTS`], as a sentence has them.
+    /// The names of the dialects that can be modelled, as a sentence has them.
     #[must_use]
     pub fn dialect_names() -> impl fmt::Display {
         DialectNames
@@ -171,14 +178,15 @@ impl Options {
     #[must_use]
     pub fn new(dialect: Dialect) -> Self {
         let base = Pa::new(0x8000_0000);
-        let feature_0 = match dialect {
-            Dialect::V2_0Bet3 => FEATURE_0 | FEATURE_0_S2OASZ,
-            _ => FEATURE_0,
+        let features = match dialect {
+            Dialect::V1_0 => [FEATURE_0 | FEATURE_0_OF_1_0, 0, 0, 0, 0],
+            Dialect::V2_0Bet3 => [FEATURE_0 | FEATURE_0_S2OASZ, FEATURE_1, 0, 0, FEATURE_4],
+            _ => [FEATURE_0, FEATURE_1, 0, 0, FEATURE_4],
         };
         Self {
             dialect,
             dram: PaRange::with_size_or_empty(base, 1 << 30),
-            features: [feature_0, FEATURE_1, 0, 0, FEATURE_4],
+            features,
             rsi: dialect.rsi_version(),
             granules_per_call: GranulesPerCall::One,
             tables_per_call: TablesPerCall::One,
@@ -218,19 +226,21 @@ impl Options {
     }
 
     /// The same RMM on CPUs whose `ICH_VTR_EL2` is `vtr`: with as many list registers and bits of
-    /// priority.
+    /// priority. An RMM of 1.0 reports as many.
     #[must_use]
     pub fn with_vtr(mut self, vtr: Vtr) -> Self {
         self.list_registers = u8::try_from(vtr.list_registers()).unwrap_or(0);
         self.priority_bits = u8::try_from(vtr.priority_bits()).unwrap_or(0);
+        if self.dialect.gic_in_run_page() {
+            let [register, ..] = &mut self.features;
+            let count = u64::from(self.list_registers.saturating_sub(1)) & 0xf;
+            *register = *register & !(0xf << GICV3_NUM_LRS) | count << GICV3_NUM_LRS;
+        }
         self
     }
 
     /// Checks that this RMM can be modelled.
     pub(crate) fn check(&self) -> Result<(), OptionsError> {
-        if !Self::DIALECTS.contains(&self.dialect) {
-            return Err(OptionsError::Dialect(self.dialect));
-        }
         let top = self.dram.top().raw();
         if self.dram.is_empty() || self.dram.bytes() > MAX_DRAM || top > 1 << 48 {
             return Err(OptionsError::Dram(self.dram));
@@ -246,7 +256,7 @@ impl Options {
         if features.device_assignment() {
             return Err(OptionsError::Features("device assignment is not modelled"));
         }
-        let is_known = !matches!(features.rtt_plane(), Some(RttPlaneFeature::Unknown(_)) | None);
+        let is_known = !matches!(features.rtt_plane(), Some(RttPlaneFeature::Unknown(_)));
         if features.max_aux_planes() > planes::MOST || !is_known {
             return Err(OptionsError::Features(
                 "MAX_NUM_AUX_PLANES must be at most 3 and RTT_PLANE not reserved",
@@ -265,9 +275,26 @@ impl Options {
         if !(1..=16).contains(&self.list_registers) || !(5..=8).contains(&self.priority_bits) {
             return Err(OptionsError::Gic);
         }
+        if features.gic_num_lrs().is_some_and(|reported| reported != self.list_registers) {
+            return Err(OptionsError::Gic);
+        }
         self.check_regions()?;
         let has = |command: Command| command.form(self.dialect).is_some();
+        let has_operations = self.dialect.is_2_0();
         for (name, is_on, is_in_dialect) in [
+            ("busy_every", self.busy_every.is_some(), has_operations),
+            ("blocked_every", self.blocked_every.is_some(), has_operations),
+            ("can_cancel", self.can_cancel, has_operations),
+            ("realm_create_donates", self.realm_create_donates != 0, has_operations),
+            ("rmm_activate_donates", self.rmm_activate_donates != 0, has_operations),
+            ("contiguous_donations", self.contiguous_donations, has_operations),
+            ("donation_blocks", self.donation_blocks, has_operations),
+            ("donation_rounds", self.donation_rounds != NonZeroU8::MIN, has_operations),
+            ("fail_operations_every", self.fail_operations_every.is_some(), has_operations),
+            ("reclaim_list_limit", self.reclaim_list_limit.is_some(), has_operations),
+            ("blocked_objects", self.blocked_objects, has_operations),
+            ("untracked", !self.untracked.is_empty(), has(Command::GranuleTrackingGet)),
+            ("coarse", !self.coarse.is_empty(), has(Command::GranuleTrackingGet)),
             (
                 "conditional_donations",
                 self.conditional_donations,
@@ -295,7 +322,11 @@ impl Options {
             ("gpt_donates", self.gpt_donates),
         ] {
             let fits = !self.contiguous_donations || count == 0 || count.is_power_of_two();
-            if count > MAX_DONATION || !fits {
+            let most = match has_operations {
+                true => MAX_DONATION.into(),
+                false => MAX_REC_AUX_GRANULES,
+            };
+            if usize::from(count) > most || !fits {
                 return Err(OptionsError::Donation(name));
             }
         }
@@ -318,17 +349,17 @@ impl Options {
     }
 }
 
-/// Displays the names of [`Options::DIALECTS`].
+/// Displays the names of the dialects: those of 2.0, then 1.0.
 struct DialectNames;
 
 impl fmt::Display for DialectNames {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [first, between @ .., last] = Options::DIALECTS;
+        let [first, between @ ..] = Options::DIALECTS;
         write!(f, "{first}")?;
         for dialect in between {
             write!(f, ", {dialect}")?;
         }
-        write!(f, " and {last}")
+        write!(f, " and {}", Dialect::V1_0)
     }
 }
 
@@ -336,8 +367,6 @@ impl fmt::Display for DialectNames {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OptionsError {
-    /// This dialect is not modelled.
-    Dialect(Dialect),
     /// The memory is empty, above 64 GiB or not within 48 bits.
     Dram(PaRange),
     /// The memory that the model is given does not have all of this.
@@ -350,19 +379,17 @@ pub enum OptionsError {
     Region(PaRange),
     /// The named option needs something that the dialect does not have.
     NotInDialect(&'static str),
-    /// A CPU has 1 to 16 list registers, and 5 to 8 bits of priority.
+    /// A CPU has 1 to 16 list registers, as many as the features of 1.0 report, and 5 to 8 bits of
+    /// priority.
     Gic,
-    /// The named number of granules does not fit a request, or is not a power of two although
-    /// donations are contiguous.
+    /// The named number of granules does not fit a request or the parameters of 1.0, or is not a
+    /// power of two although donations are contiguous.
     Donation(&'static str),
 }
 
 impl fmt::Display for OptionsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dialect(dialect) => {
-                write!(f, "dialect {dialect} is not modelled; {} are", Options::dialect_names())
-            }
             Self::Dram(range) => write!(f, "memory {range} is empty, too large or too high"),
             Self::Memory(range) => write!(f, "not all of {range} is in the memory"),
             Self::Features(why) => write!(f, "feature registers: {why}"),
@@ -371,7 +398,9 @@ impl fmt::Display for OptionsError {
                 write!(f, "region {range} is empty, overlaps another, or is misplaced")
             }
             Self::NotInDialect(name) => write!(f, "{name} is not in the dialect"),
-            Self::Gic => f.write_str("list_registers must be 1 to 16, priority_bits 5 to 8"),
+            Self::Gic => f.write_str(
+                "list_registers must be 1 to 16, as many as reported, and priority_bits 5 to 8",
+            ),
             Self::Donation(name) => write!(f, "{name} cannot be asked for in one request"),
         }
     }
@@ -387,7 +416,7 @@ mod tests {
 
     #[test]
     fn default_features_say_what_they_should() {
-        for dialect in Options::DIALECTS {
+        for dialect in Dialect::ALL {
             let options = Options::new(dialect);
             assert_eq!(options.check(), Ok(()));
             let features = Features::new(dialect, options.features);
@@ -395,6 +424,7 @@ mod tests {
             assert_eq!((features.num_bps(), features.num_wps()), (5, 3));
             assert_eq!(features.sve_vl(), Some(3));
             assert_eq!(features.pmu_num_ctrs(), None);
+            assert_eq!(features.gic_num_lrs().is_some(), dialect == Dialect::V1_0);
             assert!(!features.lpa2());
             assert_eq!(features.max_recs(), 1023);
             assert!(features.supports_hash(HashAlgorithm::Sha256));
@@ -412,6 +442,7 @@ mod tests {
             change(&mut options);
             options.check().is_err()
         };
+        // The features of one are not those of the other.
         assert!(check(&|o| o.dialect = Dialect::V1_0));
         assert!(check(&|o| o.dram = PaRange::empty(Pa::new(0))));
         assert!(check(&|o| o.busy_every = NonZeroU32::new(1)));
@@ -441,6 +472,41 @@ mod tests {
         assert!(check(&|o| o.priority_bits = 4));
         assert!(check(&|o| o.priority_bits = 9));
         assert!(check(&|o| o.features = [0; 5]));
+        let of_1_0 = Options::new(Dialect::V1_0);
+        let accepts = |change: &dyn Fn(&mut Options)| {
+            let mut options = of_1_0.clone();
+            change(&mut options);
+            options.check()
+        };
+        let absent = |name| Err(OptionsError::NotInDialect(name));
+        assert_eq!(accepts(&|o| o.busy_every = NonZeroU32::new(2)), absent("busy_every"));
+        assert_eq!(accepts(&|o| o.blocked_every = NonZeroU32::new(2)), absent("blocked_every"));
+        assert_eq!(accepts(&|o| o.can_cancel = true), absent("can_cancel"));
+        assert_eq!(accepts(&|o| o.realm_create_donates = 1), absent("realm_create_donates"));
+        assert_eq!(accepts(&|o| o.rmm_activate_donates = 1), absent("rmm_activate_donates"));
+        assert_eq!(accepts(&|o| o.contiguous_donations = true), absent("contiguous_donations"));
+        assert_eq!(accepts(&|o| o.donation_blocks = true), absent("donation_blocks"));
+        let rounds = accepts(&|o| o.donation_rounds = NonZeroU8::MAX);
+        assert_eq!(rounds, absent("donation_rounds"));
+        let failing = accepts(&|o| o.fail_operations_every = NonZeroU32::new(2));
+        assert_eq!(failing, absent("fail_operations_every"));
+        let listed = accepts(&|o| o.reclaim_list_limit = NonZeroU16::new(2));
+        assert_eq!(listed, absent("reclaim_list_limit"));
+        assert_eq!(accepts(&|o| o.blocked_objects = true), absent("blocked_objects"));
+        assert_eq!(accepts(&|o| o.untracked.push(o.dram)), absent("untracked"));
+        assert_eq!(accepts(&|o| o.coarse.push(o.dram)), absent("coarse"));
+        assert_eq!(accepts(&|o| o.yield_every = NonZeroU32::new(1)), Ok(()));
+        assert_eq!(accepts(&|o| o.rec_aux_granules = 0), Ok(()));
+        let aux = accepts(&|o| o.rec_aux_granules = 17);
+        assert_eq!(aux, Err(OptionsError::Donation("rec_aux_granules")));
+        // The features and the machine agree about list registers.
+        assert_eq!(accepts(&|o| o.list_registers = 15), Err(OptionsError::Gic));
+        for count in 0..16 {
+            let options = of_1_0.clone().with_vtr(Vtr::of_run_page(count));
+            assert_eq!(options.check(), Ok(()));
+            let reported = Features::new(Dialect::V1_0, options.features).gic_num_lrs();
+            assert_eq!(reported, Some(count + 1));
+        }
         assert!(!check(&|o| o.features[3] = 3));
         assert!(check(&|o| o.features[3] = 4));
         for (features_3, oldest) in

@@ -62,13 +62,13 @@ fn the_end_of_the_input_is_the_end() {
 
 #[test]
 fn bad_options_are_one_line_and_status_2() {
-    let output = run(&["--dialect", "1.0"]);
+    let output = run(&["--dialect", "1.1"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(output.stdout.is_empty());
     assert_eq!(
         String::from_utf8(output.stderr).expect("text"),
-        "rmm_server: dialect 1.0 is not modelled; tf-rmm-2026-07, 2.0-bet3, 2.0-bet1 and 2.0-bet0 \
-         are\n"
+        "rmm_server: \"1.1\" is not a dialect of the model; it has tf-rmm-2026-07, 2.0-bet3, \
+         2.0-bet1, 2.0-bet0 and 1.0\n"
     );
     let help = run(&["--help"]);
     assert_eq!(help.status.code(), Some(0));

@@ -5,13 +5,40 @@ use rmi_abi::{Pa, PaRange, Status};
 use rmi_host::Registers;
 
 use super::{Monitor, pa_range};
-use crate::answer::{Answer, Answered};
+use crate::answer::{Answer, Answered, require};
 use crate::granule::{GranuleState, granules};
 use crate::memory::POISON;
 use crate::regions::{Protection, Tracking};
 use crate::unsupported;
 
 impl Monitor {
+    /// `RMI_GRANULE_DELEGATE` of 1.0.
+    pub(super) fn delegate_one(&mut self, x: &Registers) -> Answered {
+        let (from, to) = (GranuleState::Undelegated, GranuleState::Delegated);
+        self.change_hands_of_one(x, from, to, POISON)
+    }
+
+    /// `RMI_GRANULE_UNDELEGATE` of 1.0.
+    pub(super) fn undelegate_one(&mut self, x: &Registers) -> Answered {
+        let (from, to) = (GranuleState::Delegated, GranuleState::Undelegated);
+        self.change_hands_of_one(x, from, to, 0)
+    }
+
+    /// Moves one granule from one state to another; all failures are the same.
+    fn change_hands_of_one(
+        &mut self,
+        x: &Registers,
+        from: GranuleState,
+        to: GranuleState,
+        content: u8,
+    ) -> Answered {
+        let [_, address, ..] = *x;
+        let granule = Pa::new(address);
+        require(self.granules.is(granule, from), Status::ErrorInput)?;
+        self.set_granules(&[granule], to, content);
+        Ok(Answer::success())
+    }
+
     pub(super) fn delegate(&mut self, x: &Registers, limit: Option<u64>) -> Answered {
         let (from, to) = (GranuleState::Undelegated, GranuleState::Delegated);
         self.change_hands(x, limit, from, to, POISON)

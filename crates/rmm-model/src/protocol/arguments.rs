@@ -4,6 +4,7 @@ use alloc::string::{String, ToString};
 use core::fmt;
 use core::num::NonZeroU32;
 
+use rmi_abi::feature::Features;
 use rmi_abi::{Dialect, Pa, PaRange};
 
 use super::number;
@@ -15,9 +16,9 @@ A model RMM behind a line protocol on standard input and output (docs/model-prot
 
 usage: rmm_server [options]
 
-  --dialect NAME              tf-rmm-2026-07 (default), 2.0-bet3, 2.0-bet1 or 2.0-bet0
+  --dialect NAME              tf-rmm-2026-07 (default), 2.0-bet3, 2.0-bet1, 2.0-bet0 or 1.0
   --dram BASE SIZE            memory (80000000 40000000)
-  --features F0,F1,F2,F3,F4   the feature registers
+  --features F0[,F1 to F4]    the feature registers; those that are missing are 0
   --granules-per-call N|all   granules that one delegate or undelegate call handles (1)
   --yield-every N             every N-th range command is interrupted
   --cannot-cancel             no operation can be cancelled
@@ -91,9 +92,9 @@ impl Start {
                 "--features" => {
                     let value = value()?;
                     let mut registers = [0; 5];
-                    if value.split(',').count() != registers.len() {
+                    if value.split(',').count() > registers.len() {
                         return Err(wrong(format_args!(
-                            "{name} needs five numbers, not {value:?}"
+                            "{name} takes up to five numbers, not {value:?}"
                         )));
                     }
                     for (register, word) in registers.iter_mut().zip(value.split(',')) {
@@ -116,9 +117,12 @@ impl Start {
         let mut options = Options::new(dialect);
         options.dram = dram.unwrap_or(options.dram);
         options.features = features.unwrap_or(options.features);
+        // In 1.0 the features say how many list registers there are.
+        let reported = Features::new(dialect, options.features).gic_num_lrs();
+        options.list_registers = reported.unwrap_or(options.list_registers);
         options.granules_per_call = granules_per_call;
         options.yield_every = yield_every;
-        options.can_cancel = can_cancel;
+        options.can_cancel = can_cancel && dialect.is_2_0();
         options.check().map_err(wrong)?;
         Ok(Self::Serve(options))
     }

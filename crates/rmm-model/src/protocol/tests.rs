@@ -159,22 +159,27 @@ fn arguments_are_options() {
 }
 
 #[test]
+fn what_tf_rmm_080_reports_as_a_program() {
+    let options = start("--dialect 1.0 --features 283fc104130").unwrap();
+    assert_eq!(options.features, [0x283_fc10_4130, 0, 0, 0, 0]);
+    assert_eq!((options.list_registers, options.can_cancel), (1, false));
+    assert_eq!(start("--features 130,142a9").unwrap().features, [0x130, 0x1_42a9, 0, 0, 0]);
+    assert_eq!(start("--dialect 1.0").unwrap().list_registers, 16);
+}
+
+#[test]
 fn wrong_arguments_are_named_in_one_line() {
     for (arguments, why) in [
         ("--fast", "unknown argument \"--fast\""),
         ("--dialect", "--dialect needs a value"),
         (
             "--dialect 3.0",
-            "\"3.0\" is not a dialect of the model; it has tf-rmm-2026-07, 2.0-bet3, 2.0-bet1 and \
-             2.0-bet0",
-        ),
-        (
-            "--dialect 1.0",
-            "dialect 1.0 is not modelled; tf-rmm-2026-07, 2.0-bet3, 2.0-bet1 and 2.0-bet0 are",
+            "\"3.0\" is not a dialect of the model; it has tf-rmm-2026-07, 2.0-bet3, 2.0-bet1, \
+             2.0-bet0 and 1.0",
         ),
         ("--dram 80000000", "--dram needs a value"),
         ("--dram 80000000 0x1000", "--dram: \"0x1000\" is no hexadecimal number"),
-        ("--features 1,2,3,4", "--features needs five numbers, not \"1,2,3,4\""),
+        ("--features 1,2,3,4,5,6", "--features takes up to five numbers, not \"1,2,3,4,5,6\""),
         ("--features 1,2,3,4,-5", "--features: \"-5\" is no hexadecimal number"),
         ("--granules-per-call 0", "--granules-per-call: \"0\" is 0 or too large"),
         ("--yield-every 100000000", "--yield-every: \"100000000\" is 0 or too large"),

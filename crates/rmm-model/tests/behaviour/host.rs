@@ -63,8 +63,15 @@ impl Host {
     /// A host on a machine whose RMM is activated.
     pub(crate) fn new(options: Options) -> Self {
         let host = Self::cold(options);
-        host.done(Command::RmmActivate, &[]);
+        if host.dialect.is_2_0() {
+            host.done(Command::RmmActivate, &[]);
+        }
         host
+    }
+
+    /// A host on RMI 1.0.
+    pub(crate) fn v1_0() -> Self {
+        Self::new(Options::new(Dialect::V1_0))
     }
 
     pub(crate) fn tf_rmm() -> Self {
@@ -112,11 +119,21 @@ impl Host {
     }
 
     pub(crate) fn delegate(&self, base: u64, bytes: u64) {
-        self.whole(Command::GranuleRangeDelegate, base, base + bytes);
+        if self.dialect.is_2_0() {
+            return self.whole(Command::GranuleRangeDelegate, base, base + bytes);
+        }
+        for at in (base..base + bytes).step_by(0x1000) {
+            self.done(Command::GranuleDelegate, &[at]);
+        }
     }
 
     pub(crate) fn undelegate(&self, base: u64, bytes: u64) {
-        self.whole(Command::GranuleRangeUndelegate, base, base + bytes);
+        if self.dialect.is_2_0() {
+            return self.whole(Command::GranuleRangeUndelegate, base, base + bytes);
+        }
+        for at in (base..base + bytes).step_by(0x1000) {
+            self.done(Command::GranuleUndelegate, &[at]);
+        }
     }
 
     fn whole(&self, command: Command, mut base: u64, top: u64) {

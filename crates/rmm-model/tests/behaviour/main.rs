@@ -16,6 +16,7 @@ mod planes;
 mod ranges;
 mod real_cpu;
 mod regions;
+mod rmi_1_0;
 mod rsi;
 mod several_cpus;
 mod statuses;
