@@ -27,6 +27,21 @@
 //! A range command may stop anywhere and reports where. Where a method allows an answer without
 //! progress, it means that the call is to be repeated later.
 //!
+//! # RMI 1.0
+//!
+//! 1.0 has no range commands and no stateful operations. The methods of the commands that only 2.0
+//! has issue commands of 1.0 there, and the same code above works in every dialect:
+//!
+//! | Method | In 1.0 |
+//! |---|---|
+//! | [`Rmm::delegate`](crate::Rmm::delegate), [`Rmm::undelegate`](crate::Rmm::undelegate) | `RMI_GRANULE_DELEGATE`, `RMI_GRANULE_UNDELEGATE` for each granule |
+//! | [`rtt_data_map_init`](crate::Channel::rtt_data_map_init) | `RMI_DATA_CREATE` |
+//! | [`rtt_data_map`](crate::Channel::rtt_data_map), [`rtt_data_map_list`](crate::Channel::rtt_data_map_list) | one `RMI_DATA_CREATE_UNKNOWN`, for the first page |
+//! | [`rtt_data_unmap`](crate::Channel::rtt_data_unmap), [`rtt_data_unmap_list`](crate::Channel::rtt_data_unmap_list), [`rtt_data_unmap_each`](crate::Channel::rtt_data_unmap_each) | one `RMI_DATA_DESTROY`, for the first page or the gap before the next one |
+//!
+//! [`CallLimits`](crate::CallLimits) is how much one call does. Errors name the command that was
+//! issued. A method with no equivalent in 1.0 is an error before any call.
+//!
 //! # Example
 //!
 //! An empty Realm, from its first command to its last:
@@ -202,6 +217,7 @@ mod list;
 pub(crate) mod named;
 mod object;
 mod offer;
+mod one_by_one;
 mod op;
 mod packed_blocks;
 mod pdev;

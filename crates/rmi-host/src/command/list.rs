@@ -297,7 +297,10 @@ impl<P: Platform> Channel<P> {
     /// What is mapped is split off the front of `memory` and passed to `mapped`. Returns how far
     /// the command came: an RMM may stop anywhere, and no progress means "not now".
     ///
-    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP.
+    /// In 1.0 this is one `RMI_DATA_CREATE_UNKNOWN`, which maps the first page; the list is not
+    /// used.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP; 1.0-rel0, RMI_DATA_CREATE_UNKNOWN.
     ///
     /// # Errors
     ///
@@ -314,9 +317,19 @@ impl<P: Platform> Channel<P> {
     ) -> Result<Ipa, Error> {
         let blocks = (size, self.granule_size());
         self.own(Command::RttDataMap, rd)?;
-        let into = MapInto::new(Command::RttDataMap, rd, ipa);
-        // SAFETY: all granules named are the RMM's.
-        let bytes = unsafe { self.map_list(&into, list, memory.iter(), blocks)? };
+        let bytes = if self.dialect().is_2_0() {
+            let into = MapInto::new(Command::RttDataMap, rd, ipa);
+            // SAFETY: all granules named are the RMM's.
+            unsafe { self.map_list(&into, list, memory.iter(), blocks)? }
+        } else {
+            let Some(first) = memory.first() else {
+                let (what, subject) = ("there is no memory", Subject::Ipa(ipa));
+                return Err(Error::argument(Command::DataCreateUnknown, what, subject));
+            };
+            self.own(Command::DataCreateUnknown, first)?;
+            // SAFETY: the page is the RMM's, as the token shows.
+            unsafe { self.map_first_page(rd, ipa, (first.base(), first.bytes()), size)? }
+        };
         pass_front(memory, bytes, &mut |part| mapped(part.into_use()));
         Ok(Ipa::new(ipa.raw() + bytes))
     }
@@ -327,7 +340,9 @@ impl<P: Platform> Channel<P> {
     ///
     /// The caller checks the runs against what it mapped.
     ///
-    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_UNMAP.
+    /// In 1.0 this is one `RMI_DATA_DESTROY`, as [`Channel::rtt_data_unmap`]; the list is not used.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_UNMAP; 1.0-rel0, RMI_DATA_DESTROY.
     ///
     /// # Errors
     ///
@@ -343,6 +358,15 @@ impl<P: Platform> Channel<P> {
     ) -> Result<UnmappedList, Error> {
         let granule = self.granule_size();
         self.own(Command::RttDataUnmap, rd)?;
+        if !self.dialect().is_2_0() {
+            let Some(slot) = runs.first_mut() else {
+                let (what, subject) = ("there is no room for a run", Subject::Ipa(range.base()));
+                return Err(Error::argument(Command::DataDestroy, what, subject));
+            };
+            let Unmapped { top, memory } = self.unmap_first_page(rd, range)?;
+            *slot = memory.unwrap_or(*slot);
+            return Ok(UnmappedList { top, runs: usize::from(memory.is_some()) });
+        }
         self.unmap_to(Command::RttDataUnmap, rd, range, list, runs, granule)
     }
 }

@@ -104,6 +104,10 @@ impl<P: Platform> Channel<P> {
         let fits = |range: &PaRange| range.bytes() == list.size.bytes(list.granule);
         let Some(block) = packed.range().filter(fits) else { return Ok(Listed::Full) };
         self.own(Command::RttDataMap, packed)?;
+        if !self.dialect().is_2_0() && list.open.is_some() {
+            // A call names one page.
+            return Ok(Listed::Full);
+        }
         let grown = list
             .open
             .filter(|open| open.top() == block.base())
@@ -161,7 +165,9 @@ impl<P: Platform> Channel<P> {
     /// was listed by [`Channel::list_packed`]. Returns how many bytes were mapped, from the front:
     /// an RMM may stop anywhere, and no progress means "not now".
     ///
-    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP.
+    /// In 1.0 a list has one page, which `RMI_DATA_CREATE_UNKNOWN` maps.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP; 1.0-rel0, RMI_DATA_CREATE_UNKNOWN.
     ///
     /// # Errors
     ///
@@ -200,6 +206,14 @@ impl<P: Platform> Channel<P> {
             let what = "the list was made in a session with granules of another size";
             return Err(Error::argument(Command::RttDataMap, what, Subject::Ipa(ipa)));
         }
+        if !self.dialect().is_2_0() {
+            let Some(only) = list.open else {
+                let (what, subject) = ("there is no memory", Subject::Ipa(ipa));
+                return Err(Error::argument(Command::DataCreateUnknown, what, subject));
+            };
+            // SAFETY: the page is in a packed block, as the caller promises, so it is the RMM's.
+            return unsafe { self.map_first_page(rd, ipa, (only.base(), only.bytes()), list.size) };
+        }
         let blocks = (list.size, list.granule);
         let into = MapInto::new(Command::RttDataMap, rd, ipa);
         let range = self.target(&into, list.bytes)?;
@@ -224,9 +238,9 @@ impl<P: Platform> Channel<P> {
 
     /// `RMI_RTT_DATA_UNMAP` with a list: as [`Channel::rtt_data_unmap_list`], with a function that
     /// gets how far the command came and each run of memory, and returns whether that was mapped
-    /// there.
+    /// there. In 1.0 there is at most one run, of one page.
     ///
-    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_UNMAP.
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_UNMAP; 1.0-rel0, RMI_DATA_DESTROY.
     ///
     /// # Errors
     ///
@@ -242,6 +256,9 @@ impl<P: Platform> Channel<P> {
     ) -> Result<Ipa, Error> {
         let granule = self.granule_size();
         self.own(Command::RttDataUnmap, rd)?;
+        if !self.dialect().is_2_0() {
+            return self.unmap_first_page_to(rd, range, run);
+        }
         self.unmap_list(Command::RttDataUnmap, rd, range, (list, LIST_ENTRIES), granule, run)
     }
 }

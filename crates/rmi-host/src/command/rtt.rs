@@ -257,9 +257,9 @@ impl<P: Platform> Channel<P> {
     }
 
     /// `RMI_RTT_DATA_MAP_INIT`: copies the page at `offset` in `source`, host memory, into `data`
-    /// and maps it at `ipa` of a new Realm.
+    /// and maps it at `ipa` of a new Realm. In 1.0 that is `RMI_DATA_CREATE`.
     ///
-    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP_INIT.
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP_INIT; 1.0-rel0, RMI_DATA_CREATE.
     ///
     /// # Errors
     ///
@@ -275,6 +275,9 @@ impl<P: Platform> Channel<P> {
         offset: u64,
         flags: DataFlags,
     ) -> Result<InUse, Failed<Delegated>> {
+        if !self.dialect().is_2_0() {
+            return self.data_create(rd, data, ipa, source, offset, flags);
+        }
         let (command, subject) = (Command::RttDataMapInit, Subject::Ipa(ipa));
         let at = match self.source_page(command, subject, source, offset, data.bytes()) {
             Ok(at) => at,
@@ -291,13 +294,15 @@ impl<P: Platform> Channel<P> {
     /// rely on its content. Returns how much was mapped: an RMM may stop anywhere, and no progress
     /// means "not now".
     ///
-    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP.
+    /// In 1.0 this is one `RMI_DATA_CREATE_UNKNOWN`, which maps the first page.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP; 1.0-rel0, RMI_DATA_CREATE_UNKNOWN.
     ///
     /// # Errors
     ///
     /// The memory is returned with [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when a table is missing
     /// or the first entry is in use, and with [`Error::Argument`] when it is not a whole number of
-    /// blocks or exceeds one descriptor.
+    /// blocks or exceeds one descriptor, and for blocks larger than a page in 1.0.
     pub fn rtt_data_map(
         &self,
         rd: &Rd,
@@ -310,6 +315,17 @@ impl<P: Platform> Channel<P> {
         let subject = Subject::Ipa(ipa);
         if let Err(error) = self.own(command, rd).and_then(|()| self.own(command, &memory)) {
             return Err(Failed::new(memory, error));
+        }
+        if !self.dialect().is_2_0() {
+            let first = (memory.base(), memory.bytes());
+            // SAFETY: the page is the RMM's, as the token shows.
+            return match unsafe { self.map_first_page(rd, ipa, first, size) } {
+                Ok(bytes) => {
+                    let mapped = memory.take_front(bytes).unwrap_or_default().into_use();
+                    Ok(Mapped { mapped, rest: memory })
+                }
+                Err(error) => Err(Failed::new(memory, error)),
+            };
         }
         let argument = |what| Error::argument(command, what, subject);
         let word = AddrRangeDesc::from_range(&memory.range(), size, OpMemState::Delegated, granule)
@@ -347,14 +363,22 @@ impl<P: Platform> Channel<P> {
     ///
     /// The caller checks the run against what it mapped.
     ///
-    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_UNMAP.
+    /// In 1.0 this is one `RMI_DATA_DESTROY`. It unmaps the first page, or comes as far as the RMM
+    /// says that nothing is mapped.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_UNMAP; 1.0-rel0, RMI_DATA_DESTROY.
     ///
     /// # Errors
     ///
-    /// [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when the first entry is larger than the range.
+    /// [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when the first entry is larger than the range; in
+    /// 1.0 when it is any block, which has to be split first. [`Error::Violation`] when what a 1.0
+    /// RMM reports to have unmapped is not a page.
     pub fn rtt_data_unmap(&self, rd: &Rd, range: IpaRange) -> Result<Unmapped, Error> {
         let granule = self.granule_size();
         self.own(Command::RttDataUnmap, rd)?;
+        if !self.dialect().is_2_0() {
+            return self.unmap_first_page(rd, range);
+        }
         self.unmap_single(Command::RttDataUnmap, rd.pa(), range, granule)
     }
 

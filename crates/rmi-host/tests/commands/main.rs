@@ -8,6 +8,7 @@ mod devices;
 mod fixture;
 mod lists;
 mod model;
+mod one_by_one;
 mod progress;
 mod ranges;
 mod registers;
