@@ -130,9 +130,8 @@
 //!   `RTT_SET_S2AP`), unless the options offer them.
 //! * What planes may trap besides waits, host calls and other calls: SIMD and debug registers.
 //!   Virtual machine identifiers never run out.
-//! * Granule sizes other than 4 KiB, and other sizes of tracking regions in the configuration.
-//!   Tracking regions are FINE, and granule protection tables built by the firmware, unless
-//!   [`Options`] say otherwise.
+//! * Granule sizes other than 4 KiB. Tracking regions are FINE and of 1 GiB, and granule protection
+//!   tables built by the firmware, unless [`Options`] say otherwise.
 //! * SVE and PMU state. Stage 1 of the Realm: its addresses are IPAs.
 //!
 //! # Where TF-RMM differs
@@ -199,5 +198,7 @@ pub use guest::{
 pub use guest::{ThreadGuest, ThreadVcpu};
 pub use memory::{Memory, MemoryAccess, PhysicalMemory, SparseMemory};
 pub use model::{CallingCpu, Cpu, Model, RealCpu};
-pub use options::{GranulesPerCall, Options, OptionsError, TablesPerCall};
+pub use options::{
+    FirstTracking, GranulesPerCall, Options, OptionsError, RegionOptions, TablesPerCall,
+};
 pub use session::{open, open_with};

@@ -3,6 +3,7 @@
 mod access;
 mod auxiliary;
 mod boot;
+mod coarse;
 mod delegation;
 mod enter;
 mod map;
@@ -12,6 +13,7 @@ mod plane_call;
 mod realm;
 mod realm_call;
 mod rec;
+mod region_change;
 mod regions;
 mod ripas;
 mod step;
@@ -82,6 +84,8 @@ pub(crate) struct Monitor {
     pub(crate) operations: Operations,
     /// Granules donated to the RMM itself.
     donated: Vec<Pa>,
+    /// A command runs that was interrupted: it is not interrupted again.
+    is_resumed: bool,
     /// By Realm, MPIDR and plane.
     pub(crate) guests: BTreeMap<GuestKey, Box<dyn Guest>>,
     pub(crate) default_guest: Option<DefaultGuest>,
@@ -114,6 +118,7 @@ impl Monitor {
             recs: BTreeMap::new(),
             operations: Operations::default(),
             donated: Vec::new(),
+            is_resumed: false,
             guests: BTreeMap::new(),
             default_guest: None,
             ended: Vec::new(),

@@ -1,5 +1,7 @@
 //! The options of the model: which RMM it models.
 
+mod regions;
+
 use alloc::vec::Vec;
 use core::fmt;
 use core::num::{NonZeroU8, NonZeroU16, NonZeroU32};
@@ -11,6 +13,8 @@ use rmi_abi::{Command, Dialect, GranuleSize, Pa, PaRange};
 use vgic_realm::Vtr;
 
 use crate::planes;
+
+pub use regions::{FirstTracking, RegionOptions};
 
 /// How many granules one delegate or undelegate call may handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -105,8 +109,12 @@ pub struct Options {
     /// Tracking regions, each of these ranges one, that are COARSE at first: delegated and
     /// undelegated as a whole, and usable for nothing else.
     pub coarse: Vec<PaRange>,
-    /// Granules that `RMI_GRANULE_TRACKING_SET` asks for when a region of the two lists above
-    /// becomes FINE. With 0 it completes at once. TF-RMM does not have that command.
+    /// All memory consists of tracking regions, as in TF-RMM of October 2026; then the two lists
+    /// above are empty. `None` for the RMMs before it, whose memory is FINE.
+    pub regions: Option<RegionOptions>,
+    /// Granules that `RMI_GRANULE_TRACKING_SET` asks for when a region becomes FINE: one of the two
+    /// lists above, or one that was [COARSE at first](FirstTracking::Coarse). With 0 it completes
+    /// at once. TF-RMM of July 2026 does not have that command.
     pub tracking_donates: u16,
     /// Ranges of whole GiBs for which the host has to create granule protection tables first. Not
     /// in TF-RMM, whose firmware creates them all.
@@ -206,6 +214,7 @@ impl Options {
             blocked_objects: false,
             untracked: Vec::new(),
             coarse: Vec::new(),
+            regions: None,
             tracking_donates: 0,
             gpt_missing: Vec::new(),
             gpt_donates: 0,
@@ -301,6 +310,7 @@ impl Options {
                 self.dialect.donate_state_width() > 1,
             ),
             ("tracking_donates", self.tracking_donates != 0, has(Command::GranuleTrackingSet)),
+            ("regions", self.regions.is_some(), has(Command::GranuleTrackingSet)),
             ("gpt_missing", !self.gpt_missing.is_empty(), has(Command::GptL1Destroy)),
         ] {
             if is_on && !is_in_dialect {
@@ -340,6 +350,14 @@ impl Options {
             let overlaps = tracking.iter().skip(n + 1).any(|other| other.overlaps(range));
             if range.is_empty() || overlaps || !self.dram.contains_range(range) {
                 return Err(OptionsError::Region(**range));
+            }
+        }
+        if let Some(regions) = self.regions {
+            if let Some(range) = tracking.first() {
+                return Err(OptionsError::Region(**range));
+            }
+            if regions.takes_memory() != (self.tracking_donates != 0) {
+                return Err(OptionsError::Donation("tracking_donates"));
             }
         }
         match self.gpt_missing.iter().find(|range| range.is_empty() || !range.is_aligned(GIB)) {
@@ -382,8 +400,8 @@ pub enum OptionsError {
     /// A CPU has 1 to 16 list registers, as many as the features of 1.0 report, and 5 to 8 bits of
     /// priority.
     Gic,
-    /// The named number of granules does not fit a request or the parameters of 1.0, or is not a
-    /// power of two although donations are contiguous.
+    /// The named number of granules does not fit a request, the other options or the parameters of
+    /// 1.0, or is not a power of two although donations are contiguous.
     Donation(&'static str),
 }
 

@@ -1,16 +1,19 @@
 //! Tracking regions, and the parts of memory whose granule protection table is missing.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use rmi_abi::{Pa, PaRange};
 
-use crate::options::{GIB, Options};
+use crate::options::{FirstTracking, GIB, Options, RegionOptions};
 
 /// How the RMM tracks a tracking region.
 ///
 /// Source: DEN0137 2.0-bet3, `RmiTrackingRegionState`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tracking {
+    /// There is no memory.
+    Reserved = 0,
     /// Not at all.
     None = 1,
     /// By granule.
@@ -51,12 +54,18 @@ impl<S> Region<S> {
 }
 
 /// The parts of memory that differ; elsewhere, DRAM is FINE and its tables were built by the
-/// platform.
+/// platform. Where the host can change tracking regions, all memory consists of these.
 #[derive(Debug)]
 pub(crate) struct Regions {
     dram: PaRange,
-    tracking: Vec<Region<Tracking>>,
+    /// By base.
+    tracking: BTreeMap<Pa, Region<Tracking>>,
     protection: Vec<Region<Protection>>,
+    changeable: Option<RegionOptions>,
+    /// The code of their size.
+    code: u8,
+    /// Delegations of COARSE regions so far.
+    delegations: u32,
 }
 
 impl Regions {
@@ -78,44 +87,127 @@ impl Regions {
                 base = gib.top();
             }
         }
-        Self { dram: options.dram, tracking, protection }
+        let tracking = tracking.into_iter().map(|region| (region.range.base(), region)).collect();
+        let changeable = options.regions;
+        let mut regions =
+            Self { dram: options.dram, tracking, protection, changeable, code: 0, delegations: 0 };
+        regions.activate();
+        regions
+    }
+
+    /// The options of regions that the host can change.
+    pub(crate) fn changeable(&self) -> Option<RegionOptions> {
+        self.changeable
+    }
+
+    /// The code of the size of regions.
+    pub(crate) fn code(&self) -> u8 {
+        self.code
+    }
+
+    /// The size of regions that the host can change.
+    pub(crate) fn size(&self) -> u64 {
+        self.changeable.and_then(|regions| regions.size(self.code)).unwrap_or(GIB)
+    }
+
+    /// Sets the size of regions; false for one that the RMM does not have.
+    pub(crate) fn configure(&mut self, code: u8) -> bool {
+        let is_known = match self.changeable {
+            Some(regions) => regions.size(code).is_some(),
+            None => code == 0,
+        };
+        if is_known {
+            self.code = code;
+            self.activate();
+        }
+        is_known
+    }
+
+    /// Puts regions that the host can change into their first state.
+    pub(crate) fn activate(&mut self) {
+        let Some(regions) = self.changeable else { return };
+        let size = self.size();
+        self.tracking.clear();
+        let mut base = self.dram.base().align_down(size);
+        while let Ok(range) = PaRange::with_size(base, size)
+            && base < self.dram.top()
+        {
+            let state = match regions.first {
+                FirstTracking::Fine => Tracking::Fine,
+                FirstTracking::Coarse if self.dram.contains_range(&range) => Tracking::Coarse,
+                FirstTracking::Coarse => Tracking::None,
+            };
+            self.tracking.insert(base, Region::new(range, state));
+            base = range.top();
+        }
+    }
+
+    /// Counts the delegation of a COARSE region: whether it is rolled back, and if so, whether with
+    /// `RMI_BLOCKED`.
+    pub(crate) fn rolls_back(&mut self) -> Option<bool> {
+        let every = self.changeable?.roll_back_every?;
+        self.delegations = self.delegations.wrapping_add(1);
+        let is_due = self.delegations.is_multiple_of(every.get());
+        is_due.then(|| (self.delegations / every).is_multiple_of(2))
+    }
+
+    /// The region that holds `pa`.
+    pub(crate) fn region(&self, pa: Pa) -> Option<&Region<Tracking>> {
+        let (_, region) = self.tracking.range(..=pa).next_back()?;
+        Some(region).filter(|region| region.range.contains(pa))
+    }
+
+    /// The memory of a region.
+    pub(crate) fn memory(&self, region: &PaRange) -> PaRange {
+        region.intersection(&self.dram).unwrap_or(PaRange::empty(region.base()))
     }
 
     /// How the region that holds `pa` is tracked.
     pub(crate) fn tracking(&self, pa: Pa) -> Tracking {
-        match self.tracking.iter().find(|region| region.range.contains(pa)) {
-            Some(region) => region.state,
-            None if self.dram.contains(pa) => Tracking::Fine,
-            None => Tracking::None,
+        let is_memory = self.dram.contains(pa);
+        match self.region(pa) {
+            Some(region) if is_memory => region.state,
+            None if is_memory => Tracking::Fine,
+            _ if self.changeable.is_some() => Tracking::Reserved,
+            _ => Tracking::None,
         }
     }
 
     /// The end of the longest stretch from `pa` on that is tracked in one way; at most `top`.
     pub(crate) fn tracked_alike(&self, pa: Pa, top: Pa) -> Pa {
         let state = self.tracking(pa);
-        let mut edges: Vec<Pa> = self
-            .tracking
-            .iter()
-            .map(|region| &region.range)
-            .chain([&self.dram])
-            .flat_map(|range| [range.base(), range.top()])
-            .filter(|edge| (pa..top).contains(edge) && *edge > pa)
-            .collect();
-        edges.sort_unstable();
-        edges.into_iter().find(|edge| self.tracking(*edge) != state).unwrap_or(top)
+        let mut reached = pa;
+        while let Some(edge) = self.edge_after(reached).filter(|edge| *edge < top) {
+            if self.tracking(edge) != state {
+                return edge;
+            }
+            reached = edge;
+        }
+        top
     }
 
-    /// The region of the options that starts at `pa`.
+    /// The first address after `pa` from which on memory may be tracked in another way.
+    fn edge_after(&self, pa: Pa) -> Option<Pa> {
+        let top = self.region(pa).map(|region| region.range.top());
+        let after = pa.checked_add(1)?;
+        let next = self.tracking.range(after..).next().map(|(base, _)| *base);
+        [self.dram.base(), self.dram.top()]
+            .into_iter()
+            .chain(top)
+            .chain(next)
+            .filter(|edge| *edge > pa)
+            .min()
+    }
+
+    /// The region that starts at `pa`.
     pub(crate) fn tracking_region(&mut self, pa: Pa) -> Option<&mut Region<Tracking>> {
-        self.tracking.iter_mut().find(|region| region.range.base() == pa)
+        self.tracking.get_mut(&pa)
     }
 
     /// The COARSE region that holds `pa`.
     pub(crate) fn coarse(&self, pa: Pa) -> Option<PaRange> {
-        self.tracking
-            .iter()
-            .find(|region| region.range.contains(pa) && region.state == Tracking::Coarse)
-            .map(|region| region.range)
+        let region = self.region(pa).filter(|region| region.state == Tracking::Coarse)?;
+        Some(region.range)
     }
 
     /// The state of the protection table of the GiB that holds `pa`.
@@ -136,9 +228,11 @@ impl Regions {
 
     /// Whether all of `range` is tracked by granule and protected.
     pub(crate) fn are_fine(&self, range: &PaRange) -> bool {
-        let is_fine = |region: &Region<Tracking>| region.state == Tracking::Fine;
         let is_there = |region: &Region<Protection>| region.state == Protection::Created;
-        self.tracking.iter().all(|region| is_fine(region) || !region.range.overlaps(range))
+        let regions = self.tracking.range(..range.top()).rev().map(|(_, region)| region);
+        regions
+            .take_while(|region| region.range.overlaps(range))
+            .all(|region| region.state == Tracking::Fine)
             && self
                 .protection
                 .iter()
@@ -149,7 +243,7 @@ impl Regions {
     /// and what was FINE is untracked.
     pub(crate) fn forget(&mut self) -> Vec<Pa> {
         let mut donated = Vec::new();
-        for region in &mut self.tracking {
+        for region in self.tracking.values_mut() {
             if region.state == Tracking::Fine {
                 region.state = Tracking::None;
             }
@@ -164,8 +258,12 @@ impl Regions {
 
     /// The memory that the RMM was given for regions.
     pub(crate) fn donated(&self) -> impl Iterator<Item = Pa> {
-        let tracking = self.tracking.iter().flat_map(|region| &region.donated);
         let protection = self.protection.iter().flat_map(|region| &region.donated);
-        tracking.chain(protection).copied()
+        self.donated_for_tracking().chain(protection.copied())
+    }
+
+    /// The memory that the RMM was given to track regions.
+    pub(crate) fn donated_for_tracking(&self) -> impl Iterator<Item = Pa> {
+        self.tracking.values().flat_map(|region| &region.donated).copied()
     }
 }

@@ -32,6 +32,7 @@ impl Monitor {
         require(self.granules.is(at, GranuleState::Undelegated), Status::ErrorInput)?;
         let mut config = RmmConfigPage::new_zeroed();
         config.rmi_granule_size = GranuleSize::Size4KiB.code();
+        config.tracking_region_size = self.regions.code();
         self.memory.write(at, config.as_bytes());
         Ok(Answer::success())
     }
@@ -40,13 +41,14 @@ impl Monitor {
         let [_, page, ..] = *x;
         let mut config = RmmConfigPage::new_zeroed();
         self.read_host_page(page, config.as_mut_bytes())?;
-        let is_default = config.tracking_region_size == 0
-            && config.rmi_granule_size == GranuleSize::Size4KiB.code();
-        require(is_default, Status::ErrorInput)?;
+        let is_4_kib = config.rmi_granule_size == GranuleSize::Size4KiB.code();
+        require(is_4_kib, Status::ErrorInput)?;
+        require(self.regions.configure(config.tracking_region_size), Status::ErrorInput)?;
         Ok(Answer::success())
     }
 
     pub(super) fn rmm_activate(&mut self) -> Answered {
+        self.regions.activate();
         if self.options.rmm_activate_donates == 0 {
             self.state = RmmState::Active;
             return Ok(Answer::success());
@@ -69,7 +71,10 @@ impl Monitor {
         let census = self.granules.census();
         let mine = (self.donated.len() + self.regions.donated().count()) as u64;
         let is_idle = census.undelegated + mine == census.total && self.operations.count() == 0;
-        require(is_idle, Status::ErrorGlobal)?;
+        // A region that the host made FINE keeps its memory from being the host's.
+        let has_regions = self.regions.changeable().is_some()
+            && self.regions.donated_for_tracking().next().is_some();
+        require(is_idle && !has_regions, Status::ErrorGlobal)?;
         let mut memory = core::mem::take(&mut self.donated);
         memory.append(&mut self.regions.forget());
         if memory.is_empty() {

@@ -62,6 +62,10 @@ impl Monitor {
     ) -> Answered {
         let [_, base, top, ..] = *x;
         let range = pa_range(base, top).map_err(|refused| refused.x1(base))?;
+        if self.regions.changeable().is_some() {
+            let moved = self.move_in_region(x, &range, limit, (from, to), content);
+            return moved.map_err(|refused| refused.x1(base));
+        }
         let most = self.options.granules_per_call.limit();
         let moved = self.moved(&range, most.min(limit.unwrap_or(u64::MAX)), from, to, content);
         if moved == range.base() {
@@ -109,7 +113,7 @@ impl Monitor {
                 .regions
                 .coarse(at)
                 .filter(|region| region.base() == at && region.top() <= range.top()),
-            Tracking::None | Tracking::Intermediate => None,
+            Tracking::None | Tracking::Intermediate | Tracking::Reserved => None,
         }
     }
 

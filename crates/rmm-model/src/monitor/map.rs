@@ -23,19 +23,19 @@ fn level_of(size: BlockSize) -> Option<Level> {
 }
 
 /// The output addresses of a map command: blocks of one size, one after the other.
-struct Blocks {
+pub(super) struct Blocks {
     descs: Vec<AddrRangeDesc>,
     /// The current descriptor, and how many of its blocks are used up.
     at: (usize, u16),
     /// The level that maps blocks of the first descriptor's size, even if that is empty.
-    level: Level,
+    pub(super) level: Level,
     /// The state that every descriptor must name, where one is asked for.
     takes: Option<OpMemState>,
 }
 
 impl Blocks {
     /// The next block, and the level that maps it; `None` at the end of the list.
-    fn peek(&self) -> Option<(Block, Option<Level>)> {
+    pub(super) fn peek(&self) -> Option<(Block, Option<Level>)> {
         let (index, used) = self.at;
         let desc = self.descs.get(index)?;
         let bytes = desc.size.bytes(GranuleSize::Size4KiB);
@@ -51,9 +51,9 @@ impl Blocks {
 }
 
 /// One block to be mapped.
-struct Block {
-    pa: Pa,
-    bytes: u64,
+pub(super) struct Block {
+    pub(super) pa: Pa,
+    pub(super) bytes: u64,
     state: OpMemState,
 }
 
@@ -159,13 +159,16 @@ impl Monitor {
         let set = AddrSet::decode(flags).ok_or(Status::ErrorInput)?;
         let blocks = self.blocks(set, oaddr, Some(OpMemState::Delegated))?;
         check_blocks(&range, &blocks)?;
+        if let Some(answer) = self.map_in_steps(x, rd, &range, &blocks)? {
+            return Ok(answer);
+        }
         self.map(rd, &range, blocks, limit, |monitor, found, block| match found.entry {
             // Mapping again what is mapped changes nothing.
             Entry::Data { pa, .. } if pa == block.pa => Ok(found.entry),
             Entry::Void { ripas, perm } => {
                 let memory =
                     PaRange::with_size(block.pa, block.bytes).map_err(|_| Status::ErrorInput)?;
-                monitor.require_fine(&memory)?;
+                monitor.require_mappable(&memory)?;
                 let is_free = monitor.granules.are(&memory, GranuleState::Delegated);
                 require(is_free, Status::ErrorInput)?;
                 monitor.convert(block.pa, block.bytes, GranuleState::Data);

@@ -15,9 +15,10 @@ use rmi_abi::result::OpMemReq;
 use rmi_abi::{Command, Dialect, GranuleSize, Pa, ResultWord, Status};
 use rmi_host::Registers;
 
+use super::coarse::Coarse;
 use super::{Monitor, is_due};
 use crate::answer::{Answer, Answered, refuse, require};
-use crate::granule::GranuleState;
+use crate::granule::{GranuleState, granules};
 use crate::regions::{Protection, Tracking};
 
 /// What an operation does when it completes.
@@ -44,6 +45,8 @@ pub(super) enum Work {
         region: Pa,
         from: Tracking,
         to: Tracking,
+        /// The state of memory donated from within a region that the host can change.
+        inside: Option<OpMemState>,
     },
     GptCreate {
         gib: Pa,
@@ -56,6 +59,8 @@ pub(super) enum Work {
         command: Command,
         registers: Registers,
     },
+    /// A range command about a COARSE region, whose granules are PARTIAL meanwhile.
+    Coarse(Coarse),
 }
 
 impl Work {
@@ -70,8 +75,9 @@ impl Work {
             | Self::GptCreate { .. }
             | Self::GptDestroy { .. } => (OpMemState::Undelegated, OpMemState::Undelegated),
             // The memory that the RMM is given to track a region may lie in that region.
-            Self::TrackingSet { .. } if dialect.donate_state_width() > 1 => {
-                (OpMemState::Conditional, OpMemState::Undelegated)
+            Self::TrackingSet { inside, .. } if dialect.donate_state_width() > 1 => {
+                let returned = inside.map_or(OpMemState::Undelegated, |_| OpMemState::Delegated);
+                (OpMemState::Conditional, returned)
             }
             _ => (state, OpMemState::Delegated),
         }
@@ -240,7 +246,12 @@ impl Operations {
     pub(super) fn held(&self) -> (Vec<Pa>, Vec<Pa>) {
         let open = || self.0.iter().flatten();
         let memory = open().flat_map(|operation| operation.memory.iter().copied()).collect();
-        (memory, open().filter_map(|operation| operation.work.object()).collect())
+        let objects = open().filter_map(|operation| operation.work.object());
+        let coarse = open().flat_map(|operation| match operation.work {
+            Work::Coarse(Coarse { region, .. }) => granules(&region).collect(),
+            _ => Vec::new(),
+        });
+        (memory, objects.chain(coarse).collect())
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -345,6 +356,9 @@ impl Monitor {
             self.release(operation.work);
             return Ok(failure);
         }
+        if let Work::Coarse(coarse) = operation.work {
+            return self.continue_coarse(handle, operation, coarse);
+        }
         let memory = mem::take(&mut operation.memory);
         let [.., failing] = &mut self.periods;
         let fails =
@@ -353,8 +367,9 @@ impl Monitor {
             _ if fails => refuse(Status::ErrorInput),
             Work::Deferred { command, registers } => {
                 let stop = ContinueFlags::from_bits_retain(flags).contains(ContinueFlags::STOP);
-                self.execute(command, &registers, stop.then_some(1))
+                self.resume(command, &registers, stop.then_some(1))
             }
+            Work::Coarse(_) => refuse(Status::ErrorInput),
             Work::RmmActivate => self.finish_rmm_activate(memory.clone()),
             Work::RmmDeactivate => {
                 self.back_to_init();
@@ -388,6 +403,47 @@ impl Monitor {
             }
             done => done,
         }
+    }
+
+    /// Executes a command that was interrupted.
+    pub(super) fn resume(
+        &mut self,
+        command: Command,
+        registers: &Registers,
+        limit: Option<u64>,
+    ) -> Answered {
+        self.is_resumed = true;
+        let answer = self.execute(command, registers, limit);
+        self.is_resumed = false;
+        answer
+    }
+
+    /// Starts an operation about a COARSE region.
+    pub(super) fn open_coarse(&mut self, coarse: Coarse) -> Answered {
+        let mut operation = self.operation(Work::Coarse(coarse), Vec::new());
+        operation.can_cancel = false;
+        let answer = self.open(operation)?;
+        for granule in granules(&coarse.region) {
+            self.granules.set(granule, GranuleState::Partial);
+        }
+        Ok(answer)
+    }
+
+    /// One step of an operation about a COARSE region.
+    fn continue_coarse(
+        &mut self,
+        handle: u64,
+        mut operation: Operation,
+        mut coarse: Coarse,
+    ) -> Answered {
+        if coarse.steps > 1 {
+            coarse.steps -= 1;
+            operation.work = Work::Coarse(coarse);
+            let answer = operation.incomplete();
+            self.operations.put_back(handle, operation);
+            return Ok(answer);
+        }
+        self.finish_coarse(&coarse)
     }
 
     /// Undoes what the start of an operation did, after it failed.

@@ -21,7 +21,10 @@ const PA_END: u64 = 1 << 48;
 const RESERVED: u64 = 0;
 
 /// `RmiMemCategory`: conventional memory.
-const CATEGORY_CONVENTIONAL: u64 = 0;
+pub(super) const CATEGORY_CONVENTIONAL: u64 = 0;
+
+/// `RmiMemCategory`: no memory.
+const CATEGORY_NONE: u64 = 3;
 
 impl Monitor {
     pub(super) fn tracking_get(&self, x: &Registers) -> Answered {
@@ -50,7 +53,11 @@ impl Monitor {
             Tracking::Intermediate if self.options.dialect != Dialect::V2_0Bet3 => RESERVED,
             state => state as u64,
         };
-        Answer::success().x1(CATEGORY_CONVENTIONAL).x2(state)
+        let category = match self.regions.tracking(at) {
+            Tracking::Reserved => CATEGORY_NONE,
+            _ => CATEGORY_CONVENTIONAL,
+        };
+        Answer::success().x1(category).x2(state)
     }
 
     /// Changes how a region of the options is tracked. The rest of DRAM is tracked by granule, and
@@ -58,6 +65,9 @@ impl Monitor {
     pub(super) fn tracking_set(&mut self, x: &Registers) -> Answered {
         let [_, address, category, state, ..] = *x;
         let at = Pa::new(address);
+        if self.regions.changeable().is_some() {
+            return self.change_region(at, category, state);
+        }
         require(category == CATEGORY_CONVENTIONAL, Status::ErrorInput)?;
         let to = [Tracking::None, Tracking::Fine, Tracking::Coarse]
             .into_iter()
@@ -85,7 +95,7 @@ impl Monitor {
         let is_idle = granules(&range)
             .all(|pa| self.granules.is(pa, GranuleState::Undelegated) || donated.contains(&pa));
         require(is_idle || to == Tracking::Fine, Status::ErrorInput)?;
-        let work = Work::TrackingSet { region: at, from, to };
+        let work = Work::TrackingSet { region: at, from, to, inside: None };
         let answer = match self.options.tracking_donates {
             _ if !donated.is_empty() => self.open_return(work, donated)?,
             count if to == Tracking::Fine && count != 0 => self.open_donation(work, count)?,
@@ -177,6 +187,9 @@ impl Monitor {
     /// Refuses memory that an object, a table or a page of a Realm cannot be made of, because it is
     /// not tracked by granule.
     pub(super) fn require_fine(&self, range: &PaRange) -> Result<(), Answer> {
+        if self.regions.changeable().is_some() {
+            return self.require_fine_region(range);
+        }
         if self.regions.are_fine(range) {
             return Ok(());
         }

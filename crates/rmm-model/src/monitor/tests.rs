@@ -21,6 +21,7 @@ use zerocopy::IntoBytes;
 
 use super::*;
 use crate::guest::{Action, SysReg, TimerKind};
+use crate::options::{FirstTracking, RegionOptions};
 
 const DRAM: u64 = 0x8000_0000;
 const PAGE: u64 = MIN_GRANULE;
@@ -46,7 +47,9 @@ impl Machine {
     fn new(mut options: Options) -> Self {
         let dialect = options.dialect;
         options.dram = PaRange::with_size(Pa::new(DRAM), PAGES * PAGE).unwrap();
-        if options.blocked_objects {
+        if options.regions.is_some() {
+            // One region as a whole, and half of another.
+        } else if options.blocked_objects {
             let region = |page| PaRange::with_size(Pa::new(DRAM + page * PAGE), 16 * PAGE).unwrap();
             options.coarse = vec![region(0x70), region(0x90)];
             options.untracked = vec![region(0xa0)];
@@ -54,6 +57,7 @@ impl Machine {
             options.tracking_donates = if has_set { 3 } else { 0 };
         }
         let has_planes = options.features[3] != 0;
+        let has_regions = options.regions.is_some();
         let memory = Box::new(crate::memory::SparseMemory::new(options.dram));
         let mut machine = Self { monitor: Monitor::new(options, memory), dialect };
         let mut params = RealmParams::new(Geometry::new(32).unwrap(), Pa::new(ROOT));
@@ -61,12 +65,22 @@ impl Machine {
             planes::ask_for(&mut params);
         }
         machine.poke(PARAMS, params.encode(dialect).unwrap().as_bytes());
+        if let Some(regions) = machine.monitor.options.regions {
+            let code = regions.code_of_2_mib.unwrap().get();
+            machine.monitor.regions.configure(code);
+        }
         for (index, at) in (0..).zip(REC_PARAMS) {
             let mpidr = Mpidr::from_index(index);
             let params = RecParams { runnable: index == 0, mpidr, pc: 0, gprs: [0; 8] };
             machine.poke(at, params.encode().as_bytes());
         }
         machine.call(Command::RmmActivate, &[]);
+        if machine.monitor.options.tracking_donates != 0 && has_regions {
+            machine.call(Command::GranuleTrackingSet, &[DRAM, 0, 2]);
+            machine.poke(LIST, &((DRAM + 5 * PAGE) | 3 << 2 | 1 << 62).to_le_bytes());
+            machine.call(Command::OpMemDonate, &[0, LIST, 1]);
+            machine.call(Command::OpContinue, &[0, 0]);
+        }
         for page in 0x10..0x80 {
             let at = DRAM + page * PAGE;
             machine.call(Command::GranuleRangeDelegate, &[at, at + PAGE]);
@@ -246,7 +260,7 @@ fn plausible() -> impl Strategy<Value = (Command, Vec<u64>)> {
             (Command::RttCreate, vec![RD, page, n << 21, 3])
         }),
         1 => (table, 0..3_u64).prop_map(|(command, n)| (command, vec![RD, n << 21, 3])),
-        3 => (delegation, page(), pages()).prop_map(|(command, page, n)| {
+        3 => (delegation.clone(), page(), pages()).prop_map(|(command, page, n)| {
             (command, vec![page, page + n * PAGE])
         }),
         3 => rec().prop_map(|rec| (Command::RecEnter, vec![rec, RUN])),
@@ -258,6 +272,20 @@ fn plausible() -> impl Strategy<Value = (Command, Vec<u64>)> {
         1 => lifecycle.prop_map(|command| (command, vec![RD])),
         1 => (select(vec![0x70_u64, 0x90, 0xa0]), 1..4_u64).prop_map(|(region, state)| {
             (Command::GranuleTrackingSet, vec![DRAM + region * PAGE, 0, state])
+        }),
+        2 => (0..2_u64, 1..4_u64).prop_map(|(region, state)| {
+            (Command::GranuleTrackingSet, vec![DRAM + (region << 21), 0, state])
+        }),
+        2 => (delegation, 0..3_u64).prop_map(|(command, region)| {
+            let base = DRAM + (region << 21);
+            (command, vec![base, base + (1 << 21)])
+        }),
+        1 => (0..3_u64, 0..3_u64).prop_map(move |(ipa, region)| {
+            let block = (DRAM + (region << 21)) | 1 << 2 | 1;
+            (Command::RttDataMap, vec![RD, ipa << 21, (ipa + 1) << 21, 1, block])
+        }),
+        1 => (0..3_u64, unmap()).prop_map(|(ipa, (flags, list))| {
+            (Command::RttDataUnmap, vec![RD, ipa << 21, (ipa + 2) << 21, flags, list])
         }),
         6 => (0..3_u64, 0..2_u64).prop_map(|(op, flags)| (Command::OpContinue, vec![op, flags])),
         4 => (0..3_u64, 0..5_u64).prop_map(|(op, n)| (Command::OpMemDonate, vec![op, LIST, n])),
@@ -330,8 +358,9 @@ fn action() -> impl Strategy<Value = Action> {
 fn options() -> impl Strategy<Value = Options> {
     let rsi = select(vec![Version::V1_0, Version::V1_1, Version::V2_0]);
     let dialect = select(&Options::DIALECTS[..]);
-    (any::<[bool; 9]>(), 0..4_u16, rsi, dialect).prop_map(|(on, donates, rsi, dialect)| {
-        let [ranges, yields, cancel, fails, rounds, short, either, blocks, planes] = on;
+    (any::<[bool; 11]>(), 0..4_u16, rsi, dialect).prop_map(|(on, donates, rsi, dialect)| {
+        let [ranges, yields, cancel, fails, rounds, short, either, blocks, planes, on @ ..] = on;
+        let [has_regions, takes_memory] = on;
         let mut options = Options::new(dialect);
         if ranges {
             options = options.range_capable();
@@ -349,6 +378,15 @@ fn options() -> impl Strategy<Value = Options> {
             options.rsi = rsi;
         }
         options.realm_create_donates = if donates == 3 { 2 } else { 0 };
+        if has_regions && dialect == Dialect::V2_0Bet3 {
+            let first = if takes_memory { FirstTracking::Coarse } else { FirstTracking::Fine };
+            let mut regions = RegionOptions::new(first);
+            regions.code_of_2_mib = NonZeroU8::new(1);
+            regions.coarse_steps = donates.into();
+            regions.roll_back_every = NonZeroU32::new(if fails { 2 } else { 0 });
+            options.regions = Some(regions);
+            options.tracking_donates = if takes_memory { 3 } else { 0 };
+        }
         options
     })
 }

@@ -53,7 +53,8 @@ impl Report {
 /// Extends `run` by `block` if that follows it, or precedes it and `downwards` is allowed.
 pub(super) fn adjoins(run: &mut AddrRangeDesc, block: &AddrRangeDesc, downwards: bool) -> bool {
     let granule = GranuleSize::Size4KiB;
-    if run.size != block.size || run.count >= AddrRangeDesc::max_count(granule) {
+    let is_alike = run.size == block.size && run.state == block.state;
+    if !is_alike || run.count >= AddrRangeDesc::max_count(granule) {
         return false;
     }
     let top = |desc: &AddrRangeDesc| desc.range(granule).map(|range| range.top());
@@ -76,6 +77,9 @@ impl Monitor {
         let range = ipa_range(base, top)?;
         require(realm.tree.geometry().range_is_protected(&range), Status::ErrorInput)?;
         let report = self.report(flags, oaddr)?;
+        if let Some(answer) = self.unmap_in_steps(x, rd, &range)? {
+            return Ok(answer);
+        }
         self.unmap(rd, &range, report, limit)
     }
 
@@ -115,6 +119,8 @@ impl Monitor {
         let first = walk(self.realm(rd)?, range.base(), Level::L3)?;
         let mut ipa = range.base();
         let mut entries = 0;
+        // Of the first memory that is unmapped, where regions can be changed.
+        let mut region = None;
         while ipa < range.top() && limit.is_none_or(|limit| entries < limit) {
             let found = walk(self.realm(rd)?, ipa, Level::L3)?;
             if self.options.tables_per_call == TablesPerCall::One && found.table != first.table {
@@ -128,6 +134,15 @@ impl Monitor {
             }
             let (pa, state, remains) = match found.entry {
                 Entry::Data { pa, ripas, perm } => {
+                    if let Err(refused) = self.require_unmappable(&found, pa) {
+                        if entries == 0 {
+                            return Err(refused);
+                        }
+                        break;
+                    }
+                    if !self.is_in_same_region(&mut region, pa) {
+                        break;
+                    }
                     let planes = &self.realm(rd)?.planes;
                     if planes.first_mapped(ipa, found.top()).is_some() {
                         if entries == 0 {

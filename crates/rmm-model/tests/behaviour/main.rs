@@ -15,6 +15,7 @@ mod operations;
 mod planes;
 mod ranges;
 mod real_cpu;
+mod region_changes;
 mod regions;
 mod rmi_1_0;
 mod rsi;

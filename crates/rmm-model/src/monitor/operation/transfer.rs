@@ -19,12 +19,15 @@ impl Monitor {
         let [_, handle, list, count, ..] = *x;
         let operation = self.operations.get(handle)?;
         let Stage::Donate { missing } = operation.stage else { return refuse(Status::ErrorInput) };
-        let terms = operation.terms;
+        let (terms, work) = (operation.terms, operation.work);
         let words = self.read_list(list, count)?;
         let offered = self.offered(&words, terms, missing)?;
 
         let is_there = |monitor: &Self, (pa, state): &(Pa, OpMemState)| {
             let is_usable = match state {
+                _ if let Some(wanted) = monitor.wanted_for_tracking(work, *pa) => {
+                    wanted == Some(*state)
+                }
                 OpMemState::Undelegated => monitor.regions.protection(*pa) != Protection::Missing,
                 _ => monitor.regions.tracking(*pa) == Tracking::Fine,
             };
@@ -103,11 +106,16 @@ impl Monitor {
             return Ok(operation.incomplete());
         }
         if operation.unreported.is_empty() {
-            let said = operation.terms.returns;
+            let (said, work) = (operation.terms.returns, operation.work);
             let most = slots.min(operation.memory.len());
             let returned: Vec<Pa> = operation.memory.drain(..most).collect();
-            operation.unreported = runs(&returned, said);
-            self.set_granules(&returned, granule_state(said), 0);
+            let mut unreported = Vec::new();
+            for pa in returned {
+                let said = self.wanted_for_tracking(work, pa).flatten().unwrap_or(said);
+                self.set_granules(&[pa], granule_state(said), 0);
+                report(&mut unreported, pa, said);
+            }
+            self.operations.get(handle)?.unreported = unreported;
         }
         let operation = self.operations.get(handle)?;
         let reported = slots.min(operation.unreported.len());
@@ -135,15 +143,11 @@ impl Monitor {
     }
 }
 
-/// Granules as descriptors; as in TF-RMM, each is added to the first run that it is adjacent to at
-/// either end.
-fn runs(granules: &[Pa], state: OpMemState) -> Vec<AddrRangeDesc> {
-    let mut runs: Vec<AddrRangeDesc> = Vec::new();
-    for pa in granules {
-        let granule = AddrRangeDesc { base: *pa, size: BlockSize::Page, count: 1, state };
-        if !runs.iter_mut().any(|run| adjoins(run, &granule, true)) {
-            runs.push(granule);
-        }
+/// Adds a granule to descriptors; as in TF-RMM, to the first run that it is adjacent to at either
+/// end.
+fn report(runs: &mut Vec<AddrRangeDesc>, pa: Pa, state: OpMemState) {
+    let granule = AddrRangeDesc { base: pa, size: BlockSize::Page, count: 1, state };
+    if !runs.iter_mut().any(|run| adjoins(run, &granule, true)) {
+        runs.push(granule);
     }
-    runs
 }
