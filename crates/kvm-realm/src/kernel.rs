@@ -28,7 +28,6 @@ pub struct Request(u32);
 
 impl Request {
     /// The ioctl with this number.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the generations are what has requests"))]
     pub(crate) const fn new(number: u32) -> Self {
         Self(number)
     }
@@ -146,6 +145,9 @@ pub enum Discard {
 pub trait Kernel {
     /// A vCPU of this kernel.
     type Vcpu: Vcpu;
+
+    /// Opens `/dev/kvm`.
+    fn open_kvm(&self) -> Result<OwnedFd>;
 
     /// The text of a parameter of the module `kvm`, `/sys/module/kvm/parameters/NAME`, if there is
     /// one.

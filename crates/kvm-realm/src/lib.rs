@@ -6,10 +6,18 @@
 //!
 //! The system calls are behind the trait [`Kernel`], which takes borrowed descriptors.
 
+pub mod calls;
 pub mod errno;
+pub mod error;
+pub mod generation;
 pub mod host_memory;
 pub mod kernel;
+#[cfg(target_arch = "aarch64")]
+pub mod linux;
+pub mod uapi;
 
 pub use errno::Errno;
+pub use error::CallError;
+pub use generation::Generation;
 pub use host_memory::HostMemory;
 pub use kernel::{Kernel, Vcpu};
