@@ -227,8 +227,9 @@ fn tear_down(
         realm.map_scattered(&mut fixture.pool, RAM, &mut cut(&mut fixture.memory))?;
         fixture.pool.undelegate(rmm);
         let cost = realm.dismantle_cost(limits);
+        let granule = rmm.granule_size();
         // The tables' granules are one run again at the end.
-        let tables = limits.delegation(cost.destroy * MIN_GRANULE);
+        let tables = limits.delegation(cost.destroy * granule.bytes(), granule);
         fixture.predicted = Some(cost.calls() + tables);
         let mut realm = realm.terminate()?;
         fixture.start();

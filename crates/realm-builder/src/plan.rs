@@ -16,7 +16,7 @@
 //! // Aligned to 2 MiB only: 512 blocks, which need one table of level 2.
 //! let ipa = Ipa::new(0x8000_0000);
 //! let nothing = &|_, _| false;
-//! let runs = plan::runs_of(ipa, pieces.clone(), Level::L1, nothing);
+//! let runs = plan::runs_of(geometry, ipa, pieces.clone(), Level::L1, nothing);
 //! let blocks: Vec<_> = runs.clone().map(|run| (run.level, run.bytes)).collect();
 //! assert_eq!(blocks, [(Level::L2, 1 << 30)]);
 //! assert_eq!(
@@ -34,8 +34,8 @@
 
 mod cost;
 
-use rmi_abi::rtt::{Geometry, Level};
-use rmi_abi::{Ipa, IpaRange, Pa, PaRange};
+use rmi_abi::rtt::{ENTRIES_PER_TABLE, Geometry, Level};
+use rmi_abi::{GranuleSize, Ipa, IpaRange, Pa, PaRange};
 
 pub use cost::{Cost, Limits, map_cost};
 pub(crate) use cost::{joined, map_calls, ripas_calls};
@@ -48,12 +48,14 @@ pub type Exists<'e> = &'e dyn Fn(Level, Ipa) -> bool;
 /// The runs of several pieces of memory, the first mapped at `ipa` and each of the others where the
 /// one before it ends. Where tables exist, blocks are no larger than an entry of these tables.
 pub fn runs_of<'e>(
+    geometry: Geometry,
     ipa: Ipa,
     mut pieces: impl Iterator<Item = PaRange> + Clone + 'e,
     top_level: Level,
     exists: Exists<'e>,
 ) -> impl Iterator<Item = Run> + Clone + 'e {
-    let mut fitting = Fitting { piece: (ipa, PaRange::NONE), run: None, top_level, exists };
+    let mut fitting =
+        Fitting { geometry, piece: (ipa, PaRange::NONE), run: None, top_level, exists };
     let mut following = Some(ipa);
     core::iter::from_fn(move || {
         loop {
@@ -72,6 +74,7 @@ pub fn runs_of<'e>(
 /// mapped by.
 #[derive(Clone)]
 struct Fitting<'e> {
+    geometry: Geometry,
     /// What is left of the piece, after the run.
     piece: (Ipa, PaRange),
     /// What is left of the current run.
@@ -88,7 +91,7 @@ impl Fitting<'_> {
                 return Some(part);
             }
             let (ipa, memory) = self.piece;
-            let run = Run::first(ipa, memory, self.top_level)?;
+            let run = Run::first(self.geometry, ipa, memory, self.top_level)?;
             self.piece = (ipa.checked_add(run.bytes)?, memory.split_at(run.bytes)?.1);
             self.run = Some(run);
         }
@@ -96,7 +99,7 @@ impl Fitting<'_> {
 
     /// Takes the first part off a run.
     fn fit(&mut self, run: Run) -> Option<Run> {
-        let exists = self.exists;
+        let (exists, geometry) = (self.exists, self.geometry);
         let below = |level: Level, ipa| level.child().is_some_and(|below| exists(below, ipa));
         let (at, top) = (run.ipa, run.range().top());
         if at >= top || run.level == Level::L3 {
@@ -109,14 +112,18 @@ impl Fitting<'_> {
         let end = match level == run.level {
             true => top,
             // The other entries of the table above may have none.
-            false => at.align_down(level.table_bytes()).checked_add(level.table_bytes())?.min(top),
+            false => {
+                let table = geometry.table_bytes(level);
+                at.align_down(table).checked_add(table)?.min(top)
+            }
         };
-        let mut until = at.checked_add(level.entry_bytes())?;
+        let entry = geometry.entry_bytes(level);
+        let mut until = at.checked_add(entry)?;
         if level == Level::L3 {
             until = end;
         }
         while until < end && !below(level, until) {
-            until = until.checked_add(level.entry_bytes())?;
+            until = until.checked_add(entry)?;
         }
         let bytes = until.checked_offset_from(at)?;
         let rest = run.bytes.checked_sub(bytes).filter(|rest| *rest > 0);
@@ -164,7 +171,7 @@ impl Tables {
         loop {
             let (run, level, base) =
                 self.current.take().filter(|(run, level, _)| *level <= run.level)?;
-            let following = base.checked_add(level.table_bytes());
+            let following = base.checked_add(self.geometry.table_bytes(level));
             self.current = match following.filter(|next| *next < run.range().top()) {
                 Some(next) => Some((run, level, next)),
                 None => level
@@ -257,7 +264,9 @@ pub fn shadow_tables(geometry: Geometry, ranges: impl Iterator<Item = IpaRange> 
         level: Level::L3,
         bytes: range.bytes(),
     });
-    usize::from(geometry.root_tables()) + tables_of_runs(geometry, runs).count()
+    let tables = usize::from(geometry.root_tables()) + tables_of_runs(geometry, runs).count();
+    // One for each 512 entries: 1, 4 or 16 for each table.
+    tables << (geometry.granule().shift() - GranuleSize::Size4KiB.shift())
 }
 
 /// The tables that must exist so that no entry reaches across an end of `range`: where an operation
@@ -268,7 +277,7 @@ pub fn edges(geometry: Geometry, range: IpaRange) -> impl Iterator<Item = (Level
     levels.flat_map(move |level| {
         // An end inside an entry of the level above needs a table of this level.
         let [base, top] = ends.map(|end| {
-            let inside = !range.is_empty() && !end.is_aligned(level.table_bytes());
+            let inside = !range.is_empty() && !end.is_aligned(geometry.table_bytes(level));
             inside.then(|| geometry.table_base(end, level))
         });
         let top = top.filter(|top| Some(*top) != base);
@@ -276,9 +285,10 @@ pub fn edges(geometry: Geometry, range: IpaRange) -> impl Iterator<Item = (Level
     })
 }
 
-/// The range of the leaf table that covers an address.
-pub(crate) fn leaf(ipa: Ipa) -> IpaRange {
-    let bytes = Level::L3.table_bytes();
+/// What the 512 entries of a leaf table cover that include an address: the whole table, with
+/// granules of 4 KiB.
+pub(crate) fn leaf(geometry: Geometry, ipa: Ipa) -> IpaRange {
+    let bytes = ENTRIES_PER_TABLE * geometry.granule().bytes();
     IpaRange::with_size_or_empty(ipa.align_down(bytes), bytes)
 }
 

@@ -65,7 +65,7 @@ use sro::HostMemory;
 
 use crate::error::BuildError;
 use crate::memory::fault::Served;
-use crate::memory::realm_core::{GRANULE, RealmCore};
+use crate::memory::realm_core::RealmCore;
 use crate::plan::leaf;
 
 /// Result of showing memory in an auxiliary tree.
@@ -129,9 +129,9 @@ impl<P: Platform> RealmCore<'_, P> {
         let Some(aux) = aux.filter(|_| is_served) else {
             return Ok(served);
         };
-        let granule = GRANULE.bytes();
+        let granule = self.granule_bytes();
         let page = IpaRange::with_size(ipa.align_down(granule), granule).unwrap_or(window);
-        let around = leaf(ipa).intersection(&window).unwrap_or(window);
+        let around = leaf(self.geometry, ipa).intersection(&window).unwrap_or(window);
         let shown = match self.map_plane(memory, aux, around) {
             // What fails around the address is no reason to refuse the plane that waits.
             Err(_) if around != page => self.map_plane(memory, aux, page),

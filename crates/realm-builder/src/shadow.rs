@@ -3,8 +3,14 @@
 //!
 //! The state of the RMM is authoritative. The shadow is what the host needs so that it never learns
 //! from a refusal which tables are missing, and never accepts a page back that it did not give. It
-//! is as large as the tables themselves: a [`ShadowTable`] for each table, of which 4 KiB are
-//! entries, so finding an entry is a walk and not a search.
+//! is as large as the tables themselves: a [`ShadowTable`] for each 512 entries of a table, of
+//! which 4 KiB are entries, so finding an entry is a walk and not a search.
+//!
+//! With granules of 4 KiB that is one for each table. Tables of larger granules have 2,048 or 8,192
+//! entries and so 4 or 16 shadow tables one after the other, the parts of the table. Each has its
+//! own entries and counts those that are not void; what is said of the table as a whole is in the
+//! first of them. All tables of a Realm have the same number of parts, so the number of the first
+//! one is always a multiple of it.
 //!
 //! The tables of auxiliary trees are in the same storage, see [`planes`].
 
@@ -24,7 +30,7 @@ pub(crate) mod table_slots;
 use core::fmt;
 
 use rmi_abi::rtt::{ENTRIES_PER_TABLE, Geometry, Level};
-use rmi_abi::{Ipa, IpaRange, PaRange};
+use rmi_abi::{GranuleSize, Ipa, IpaRange, PaRange};
 use rmi_host::command::AuxTree;
 use rmi_host::{Failed, InUse, PackedBlock};
 use sro::Donated;
@@ -51,7 +57,7 @@ pub(crate) mod tag {
     pub(crate) const LOST: u8 = 3;
 }
 
-/// Entries of a table.
+/// Entries of a shadow table.
 pub(crate) const ENTRIES: usize = 512;
 
 const _: () = assert!(ENTRIES as u64 == ENTRIES_PER_TABLE);
@@ -69,6 +75,8 @@ pub(crate) struct At {
     index: usize,
     /// Level of the entry.
     pub(crate) level: Level,
+    /// Binary logarithm of the bytes that it covers.
+    shift: u8,
     /// First IPA that it covers.
     pub(crate) base: Ipa,
 }
@@ -76,7 +84,12 @@ pub(crate) struct At {
 impl At {
     /// The IPAs that the entry covers.
     pub(crate) fn range(&self) -> IpaRange {
-        IpaRange::with_size_or_empty(self.base, self.level.entry_bytes())
+        IpaRange::with_size_or_empty(self.base, self.bytes())
+    }
+
+    /// Bytes that the entry covers.
+    pub(crate) const fn bytes(&self) -> u64 {
+        1 << self.shift
     }
 
     /// First IPA after the entry.
@@ -139,8 +152,7 @@ impl<'m> Shadow<'m> {
         let Records { fixed, tables, shared } = storage;
         let slots = TableSlots::new(tables);
         let (fixed, shared) = (FixedSlot::new(fixed), SortedSlots::new(shared));
-        let roots_each = u32::from(geometry.root_tables());
-        let roots = roots_each * (1 + u32::from(aux_trees));
+        let roots_each = geometry.root_tables();
         let mut shadow = Self {
             geometry,
             slots,
@@ -160,16 +172,14 @@ impl<'m> Shadow<'m> {
         if let Err(error) = shadow.check_storage() {
             return Err(Failed::new(shadow.take_records(), error));
         }
-        let bytes = geometry.start_level().table_bytes();
-        let mut numbers = 0..roots;
+        let bytes = geometry.table_bytes(geometry.start_level());
         for _tree in 0..=aux_trees {
-            // A remainder of the number would be a division by a number that may be zero.
-            for (part, number) in (0..u64::from(roots_each)).zip(numbers.by_ref()) {
-                let base = Ipa::new(part.saturating_mul(bytes));
-                if let Some(root) = shadow.slots.get_mut(number) {
-                    root.open(geometry.start_level(), base, InUse::empty(), true, NO_TABLE);
-                }
-                shadow.slots.use_next();
+            for number in 0..u64::from(roots_each) {
+                let base = Ipa::new(number.saturating_mul(bytes));
+                let root = shadow.slots.unused(shadow.parts()).unwrap_or(NO_TABLE);
+                let is_root = (geometry.start_level(), base);
+                shadow.open(root, is_root, InUse::empty(), true, NO_TABLE);
+                shadow.slots.use_next(shadow.parts());
             }
         }
         Ok(shadow)
@@ -181,7 +191,7 @@ impl<'m> Shadow<'m> {
         if self.fixed.get().is_none() {
             return missing("the realm itself", 1);
         }
-        match self.roots().saturating_sub(self.slots.len()) {
+        match (self.roots() * self.parts() as usize).saturating_sub(self.slots.len()) {
             0 => Ok(()),
             tables => missing("translation tables", tables),
         }
@@ -224,6 +234,41 @@ impl<'m> Shadow<'m> {
         self.tables
     }
 
+    /// Shadow tables of one table: 1, 4 or 16.
+    const fn parts(&self) -> u32 {
+        1 << (self.geometry.granule().shift() - GranuleSize::Size4KiB.shift())
+    }
+
+    /// The parts of the table that begins with a shadow table.
+    const fn parts_of(&self, first: u32) -> core::ops::Range<u32> {
+        first..first.saturating_add(self.parts())
+    }
+
+    /// The first part of a table that has an entry that is not void.
+    fn live_part(&self, first: u32) -> Option<u32> {
+        self.parts_of(first).find(|part| self.slot(*part).is_some_and(|table| table.live != 0))
+    }
+
+    /// Makes vacant shadow tables the shadow of a table.
+    fn open(
+        &mut self,
+        first: u32,
+        (level, base): (Level, Ipa),
+        granule: InUse,
+        sure: bool,
+        parent: u32,
+    ) {
+        let bytes = self.geometry.entry_bytes(level).saturating_mul(ENTRIES_PER_TABLE);
+        let (mut granule, mut base) = (Some(granule), Some(base));
+        for part in self.parts_of(first) {
+            let own = granule.take().unwrap_or_default();
+            if let (Some(table), Some(at)) = (self.slot_mut(part), base) {
+                table.open(level, at, own, sure, parent);
+            }
+            base = base.and_then(|base| base.checked_add(bytes));
+        }
+    }
+
     /// Root tables of all trees.
     pub(crate) fn roots(&self) -> usize {
         usize::from(self.geometry.root_tables()) * (1 + usize::from(self.aux_trees))
@@ -234,14 +279,14 @@ impl<'m> Shadow<'m> {
         self.bytes
     }
 
-    /// Reserves shadow tables for tables that are about to be made.
+    /// Reserves the shadow tables of tables that are about to be made.
     ///
     /// # Errors
     ///
     /// How many shadow tables are missing; none is reserved then.
     pub(crate) fn reserve(&mut self, tables: usize) -> Result<(), usize> {
         let used = self.tables + self.reserved + self.roots();
-        let missing = (used + tables).saturating_sub(self.slots.len());
+        let missing = ((used + tables) * self.parts() as usize).saturating_sub(self.slots.len());
         if missing > 0 {
             return Err(missing);
         }
@@ -274,15 +319,16 @@ impl<'m> Shadow<'m> {
             return None;
         }
         look_at(1);
-        let number = self.geometry.entry_index(ipa, start);
-        let first = u32::from(tree) * u32::from(self.geometry.root_tables());
-        let mut table = first + u32::try_from(number / ENTRIES_PER_TABLE).ok()?;
+        let mut table = self.first_root(tree);
         let mut at_level = start;
         loop {
-            let index = self.geometry.entry_index(ipa, at_level) % ENTRIES_PER_TABLE;
-            let index = usize::try_from(index).ok()?;
-            let base = ipa.align_down(at_level.entry_bytes());
-            let at = At { table, index, level: at_level, base };
+            let index = self.geometry.entry_index(ipa, at_level);
+            let table_part = table + u32::try_from(index / ENTRIES_PER_TABLE).ok()?;
+            let index = usize::try_from(index % ENTRIES_PER_TABLE).ok()?;
+            let shift = self.geometry.entry_shift(at_level);
+            let base = ipa.align_down(1 << shift);
+            let at =
+                At { table: table_part, index, level: at_level, shift: (shift & 63) as u8, base };
             match self.entry(at)?.as_number() {
                 Some(child) if planes::is_table(child) && at_level < level => {
                     table = child;
@@ -291,6 +337,11 @@ impl<'m> Shadow<'m> {
                 _ => return Some(at),
             }
         }
+    }
+
+    /// The first shadow table of the root tables of a tree.
+    fn first_root(&self, tree: u8) -> u32 {
+        u32::from(tree) * u32::from(self.geometry.root_tables()) * self.parts()
     }
 
     fn entry(&self, at: At) -> Option<&PackedBlock> {
@@ -333,7 +384,7 @@ impl<'m> Shadow<'m> {
         let bytes = memory.bytes();
         let level = [Level::L1, Level::L2, Level::L3]
             .into_iter()
-            .find(|level| level.entry_bytes() == bytes);
+            .find(|level| self.geometry.entry_bytes(*level) == bytes);
         let at = level
             .and_then(|level| self.walk(ipa, level).filter(|at| at.level == level))
             .filter(|at| at.base == ipa && self.is_void(*at));
@@ -389,8 +440,8 @@ impl<'m> Shadow<'m> {
         None
     }
 
-    /// First IPA after an entry and the void ones that follow it in its table; the end of its table
-    /// if there is no other.
+    /// First IPA after an entry and the void ones that follow it in its part of the table; the end
+    /// of that part if there is no other.
     pub(crate) fn skip_void(&self, at: At) -> Ipa {
         self.skip_within(at, &mut Budget::new())
     }
@@ -408,15 +459,15 @@ impl<'m> Shadow<'m> {
             look_at(void);
             void
         };
-        let bytes = at.level.entry_bytes().saturating_mul(void as u64);
+        let bytes = at.bytes().saturating_mul(void as u64);
         at.top().checked_add(bytes).unwrap_or(at.top())
     }
 
-    /// The table of `level` that covers `ipa`.
+    /// The table of `level` that covers `ipa`: its first part.
     fn table_number(&self, tree: Option<AuxTree>, level: Level, ipa: Ipa) -> Option<u32> {
         let tree = tree.map_or(PRIMARY, AuxTree::index);
         let at = self.walk_tree(tree, ipa, level).filter(|at| at.level == level)?;
-        Some(at.table)
+        Some(at.table & !(self.parts() - 1))
     }
 
     /// Whether there is a table of `level` that covers `ipa`, in the primary tree.
@@ -490,25 +541,29 @@ impl<'m> Shadow<'m> {
         let (Some(at), Some(number)) = (parent, self.vacant_slot()) else { return Err(granule) };
         let (tag, was_unmapped) = (self.look(at).tag(), self.look(at).flag());
         let mut block = self.entry_mut(at).and_then(PackedBlock::take);
-        let Some(table) = self.slot_mut(number) else { return Err(granule) };
+        let Some(table) = self.slot(number) else { return Err(granule) };
         // A free shadow table has the number of the next free one where a used one has its parent.
         let following = table.parent;
-        table.open(level, at.base, granule, sure, at.table);
-        if let Some(block) = &mut block {
-            look_at(table.entries.len());
-            for entry in &mut table.entries {
-                let part = block.take_front(level.entry_bytes()).unwrap_or_default();
-                if let Ok(packed) = PackedBlock::memory(part, tag) {
-                    *entry = packed;
-                    table.live += 1;
+        self.open(number, (level, at.base), granule, sure, at.table);
+        let bytes = self.geometry.entry_bytes(level);
+        for part in self.parts_of(number) {
+            let Some(table) = self.slot_mut(part) else { break };
+            if let Some(block) = &mut block {
+                look_at(table.entries.len());
+                for entry in &mut table.entries {
+                    let part = block.take_front(bytes).unwrap_or_default();
+                    if let Ok(packed) = PackedBlock::memory(part, tag) {
+                        *entry = packed;
+                        table.live += 1;
+                    }
                 }
             }
-        }
-        if was_unmapped {
-            table.entries.iter_mut().for_each(|entry| entry.set_flag(true));
+            if was_unmapped {
+                table.entries.iter_mut().for_each(|entry| entry.set_flag(true));
+            }
         }
         if self.free == NO_TABLE {
-            self.slots.use_next();
+            self.slots.use_next(self.parts());
         } else {
             self.free = following;
         }
@@ -524,7 +579,7 @@ impl<'m> Shadow<'m> {
     }
 
     fn vacant_slot(&self) -> Option<u32> {
-        if self.free == NO_TABLE { self.slots.unused() } else { Some(self.free) }
+        if self.free == NO_TABLE { self.slots.unused(self.parts()) } else { Some(self.free) }
     }
 
     /// Removes an empty table below the root, and returns its granule.
@@ -535,14 +590,15 @@ impl<'m> Shadow<'m> {
         ipa: Ipa,
     ) -> Option<InUse> {
         let number = self.table_number(tree, level, ipa)?;
-        let free = self.free;
-        let table = self.slot_mut(number)?;
-        if table.parent == NO_TABLE || table.live != 0 {
+        if self.live_part(number).is_some() {
             return None;
         }
+        let mut parts = self.parts_of(number).filter_map(|part| self.slot(part));
+        let was_unmapped = parts.any(|table| table.entries.iter().any(PackedBlock::flag));
+        let free = self.free;
+        let table = self.slot_mut(number).filter(|table| table.parent != NO_TABLE)?;
         let parent = table.parent;
         let granule = table.granule.take();
-        let was_unmapped = table.entries.iter().any(PackedBlock::flag);
         table.parent = free;
         self.free = number;
         self.tables -= 1;
@@ -565,27 +621,27 @@ impl<'m> Shadow<'m> {
 
     fn first_in(&self, tree: u8) -> Option<Next> {
         let aux = AuxTree::new(tree);
-        let roots = u32::from(self.geometry.root_tables());
-        let first = u32::from(tree) * roots;
-        for root in first..first + roots {
+        for root in self.first_root(tree)..self.first_root(tree + 1) {
             let mut number = root;
             while let Some(table) = self.slot(number).filter(|table| table.live != 0) {
                 let used = table.entries.iter().zip(0u64..);
                 let (entry, index) =
                     used.into_iter().find(|(entry, _)| entry.as_number() != Some(0))?;
-                let base = table.base.checked_add(index * table.level.entry_bytes())?;
-                let index = usize::try_from(index).ok()?;
-                let at = At { table: number, index, level: table.level, base };
+                let shift = self.geometry.entry_shift(table.level);
+                let base = table.base.checked_add(index << shift)?;
+                let (index, shift) = (usize::try_from(index).ok()?, (shift & 63) as u8);
+                let at = At { table: number, index, level: table.level, shift, base };
                 match (entry.as_number(), aux) {
                     (None, _) => return Some(Next::Memory(at)),
                     (Some(shows), Some(tree)) if !planes::is_table(shows) => {
                         return Some(Next::Shown(tree, at));
                     }
                     (Some(child), _) => {
-                        number = child;
-                        if let Some(table) = self.slot(child).filter(|table| table.live == 0) {
+                        let Some(part) = self.live_part(child) else {
+                            let table = self.slot(child)?;
                             return Some(Next::Table(aux, table.level, table.base));
-                        }
+                        };
+                        number = part;
                     }
                 }
             }

@@ -15,6 +15,9 @@
 //! rec mpidr=0x7 content=sha-256:5e558ecc…
 //! ```
 //!
+//! On an RMM with granules of 16 KiB the first line is `create dialect=2.0-bet3 granule=0x4000` and
+//! so on.
+//!
 //! A log written as text and replayed elsewhere:
 //!
 #![cfg_attr(feature = "rim", doc = "```")]
@@ -45,7 +48,7 @@ use core::fmt;
 
 use rmi_abi::rec::Mpidr;
 use rmi_abi::rtt::Level;
-use rmi_abi::{Dialect, Ipa, IpaRange};
+use rmi_abi::{Dialect, GranuleSize, Ipa, IpaRange};
 
 pub use digest::{Digest, DigestError};
 pub use parse::{ParseEventError, ParseEventErrorKind};
@@ -67,6 +70,8 @@ pub enum MeasurementEvent {
     Create {
         /// The dialect of the RMM, which says what is measured.
         dialect: Dialect,
+        /// The size of its granules. Not measured itself.
+        granule: GranuleSize,
         /// What the measurement begins with: the digest of the measured parameters, or zero. Its
         /// algorithm is the Realm's.
         rim: Digest,
@@ -76,7 +81,7 @@ pub enum MeasurementEvent {
     #[doc(alias = "RMI_DATA_CREATE")]
     #[doc(alias = "RMI_RTT_DATA_MAP_INIT")]
     Data {
-        /// Its IPA; 4 KiB aligned.
+        /// Its IPA; aligned to granules.
         ipa: Ipa,
         /// The digest of the granule; `None` when only its IPA was measured.
         content: Option<Digest>,
@@ -105,7 +110,12 @@ pub enum MeasurementEvent {
 impl fmt::Display for MeasurementEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Create { dialect, rim } => write!(f, "create dialect={dialect} rim={rim}"),
+            Self::Create { dialect, granule: GranuleSize::Size4KiB, rim } => {
+                write!(f, "create dialect={dialect} rim={rim}")
+            }
+            Self::Create { dialect, granule, rim } => {
+                write!(f, "create dialect={dialect} granule={:#x} rim={rim}", granule.bytes())
+            }
             Self::Data { ipa, content: Some(content) } => {
                 write!(f, "data ipa={ipa} content={content}")
             }

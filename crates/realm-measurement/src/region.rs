@@ -110,7 +110,7 @@ impl<'c> RegionLayout<'c> {
 
     /// The blocks that it is mapped by if it has no content, in a Realm without further tables.
     pub fn blocks(&self, geometry: Geometry) -> impl Iterator<Item = Run> + Clone + use<> {
-        runs(self.ipa, self.planned(), geometry.start_level().max(Level::L1))
+        runs(geometry, self.ipa, self.planned(), geometry.start_level().max(Level::L1))
     }
 
     /// Both regions as one, if `next` is the neighbour of this one in both address spaces and

@@ -15,7 +15,9 @@
 //!
 //! Of the parameters flags, IPA width, SVE vector length, numbers of breakpoints, watchpoints and
 //! counters, and the algorithm are measured; the personalization value, the VMID and the root
-//! tables are not. Memory without content is not measured. Granules have 4 KiB.
+//! tables are not. Memory without content is not measured. Granules have the size for which the RMM
+//! is configured: that of the [`Geometry`] of the parameters. On an RMM with larger ones the same
+//! content has another measurement.
 //!
 //! A kernel with a page whose content is not measured, and a runnable REC:
 //!
@@ -63,7 +65,7 @@ pub use error::RimError;
 
 use crate::measurement_log::{Digest, MeasurementEvent};
 use crate::region::{Content, HasLayout, LayoutCheck, LayoutError, joined, sort};
-use hash::{GRANULE, hash, hash_granule};
+use hash::{bytes, hash, hash_granule};
 
 /// A Realm Initial Measurement that is being computed.
 ///
@@ -75,6 +77,7 @@ use hash::{GRANULE, hash, hash_granule};
 #[doc(alias = "RIM")]
 pub struct Rim {
     dialect: Dialect,
+    granule: GranuleSize,
     digest: Digest,
 }
 
@@ -101,8 +104,9 @@ impl Rim {
             InitialMeasurement::Parameters => hash(params.hash, page.measured().as_bytes())?,
             InitialMeasurement::Zero => Digest::zero(params.hash)?,
         };
-        log(&MeasurementEvent::Create { dialect, rim: digest });
-        Ok(Self { dialect, digest })
+        let granule = params.geometry.granule();
+        log(&MeasurementEvent::Create { dialect, granule, rim: digest });
+        Ok(Self { dialect, granule, digest })
     }
 
     /// The measurement that the creation of a Realm begins.
@@ -112,14 +116,14 @@ impl Rim {
     /// [`RimError::NotCreated`] for another event, [`RimError::NotZero`] for an initial value that
     /// the dialect does not have.
     pub fn start(event: &MeasurementEvent) -> Result<Self, RimError> {
-        let MeasurementEvent::Create { dialect, rim } = *event else {
+        let MeasurementEvent::Create { dialect, granule, rim } = *event else {
             return Err(RimError::NotCreated);
         };
         let is_zero = rim.value() == [0; MEASUREMENT_BYTES];
         if dialect.initial_measurement() == InitialMeasurement::Zero && !is_zero {
             return Err(RimError::NotZero(dialect));
         }
-        Ok(Self { dialect, digest: rim })
+        Ok(Self { dialect, granule, digest: rim })
     }
 
     /// The measurement that all events of a Realm, from its creation on, give.
@@ -141,8 +145,8 @@ impl Rim {
     /// # Errors
     ///
     /// [`RimError::CreatedAgain`]; [`RimError::Algorithm`] for digests of another algorithm;
-    /// [`RimError::Range`] for an address that is not of a granule; [`RimError::RipasNotMeasured`]
-    /// and [`RimError::Entries`] for a RIPAS change.
+    /// [`RimError::Range`] or [`RimError::Unaligned`] for an address that is not of a granule;
+    /// [`RimError::RipasNotMeasured`] and [`RimError::Entries`] for a RIPAS change.
     pub fn apply(&mut self, event: &MeasurementEvent) -> Result<(), RimError> {
         match *event {
             MeasurementEvent::Create { .. } => Err(RimError::CreatedAgain),
@@ -165,17 +169,18 @@ impl Rim {
     ///
     /// # Errors
     ///
-    /// [`RimError::Range`] when `ipa` is not aligned to granules, or the content leaves the address
-    /// space.
+    /// [`RimError::Range`] or [`RimError::Unaligned`] when `ipa` is not aligned to granules, and
+    /// [`RimError::Range`] when the content leaves the address space.
     pub fn add_measured(
         &mut self,
         ipa: Ipa,
         content: &[u8],
         log: &mut dyn FnMut(&MeasurementEvent),
     ) -> Result<(), RimError> {
-        let range = granules_of(ipa, content)?;
-        for (ipa, chunk) in granules(range).zip(content.chunks(GRANULE)) {
-            let content = Some(hash_granule(self.digest.algorithm(), chunk)?);
+        let granule = self.granule;
+        let range = granules_of(granule, ipa, content)?;
+        for (ipa, chunk) in granules(granule, range).zip(content.chunks(bytes(granule))) {
+            let content = Some(hash_granule(self.digest.algorithm(), chunk, granule)?);
             self.add(&MeasurementEvent::Data { ipa, content }, log)?;
         }
         Ok(())
@@ -190,13 +195,13 @@ impl Rim {
     ///
     /// # Errors
     ///
-    /// Currently none; a range is aligned already.
+    /// [`RimError::Unaligned`] when the range does not begin with a granule of the RMM's size.
     pub fn add_unmeasured(
         &mut self,
         range: IpaRange,
         log: &mut dyn FnMut(&MeasurementEvent),
     ) -> Result<(), RimError> {
-        granules(range)
+        granules(self.granule, range)
             .try_for_each(|ipa| self.add(&MeasurementEvent::Data { ipa, content: None }, log))
     }
 
@@ -278,7 +283,7 @@ impl Rim {
             IpaRange::with_size(region.ipa, region.bytes)?;
         }
         sort(regions);
-        let mut check = LayoutCheck::new(geometry, GranuleSize::Size4KiB);
+        let mut check = LayoutCheck::new(geometry, self.granule);
         for region in regions.iter().map(R::layout).filter(|region| region.bytes > 0) {
             check.next(&region).map_err(|problem| LayoutError::new(&region, problem))?;
         }
@@ -364,7 +369,7 @@ impl Rim {
 
     fn extend_data(&mut self, ipa: Ipa, content: Option<Digest>) -> Result<(), RimError> {
         // No RMM maps an address that is not of a granule of the address space.
-        IpaRange::with_size(ipa, GRANULE as u64)?;
+        check_granule(self.granule, ipa)?;
         let (flags, content) = match content {
             Some(content) => {
                 self.check_algorithm(&content)?;
@@ -411,14 +416,23 @@ impl Rim {
 }
 
 /// The addresses of the granules of a range.
-fn granules(range: IpaRange) -> impl Iterator<Item = Ipa> {
-    (range.base().raw()..range.top().raw()).step_by(GRANULE).map(Ipa::new)
+fn granules(granule: GranuleSize, range: IpaRange) -> impl Iterator<Item = Ipa> {
+    (range.base().raw()..range.top().raw()).step_by(bytes(granule)).map(Ipa::new)
+}
+
+/// Whether there is a granule at an address.
+fn check_granule(granule: GranuleSize, ipa: Ipa) -> Result<(), RimError> {
+    IpaRange::with_size(ipa, granule.bytes())?;
+    match ipa.is_aligned(granule.bytes()) {
+        true => Ok(()),
+        false => Err(RimError::Unaligned { ipa, granule }),
+    }
 }
 
 /// The granules that content fills.
-fn granules_of(ipa: Ipa, content: &[u8]) -> Result<IpaRange, RangeError> {
-    let granules = content.len().div_ceil(GRANULE) as u64;
-    IpaRange::with_size(ipa, granules.saturating_mul(GRANULE as u64))
+fn granules_of(granule: GranuleSize, ipa: Ipa, content: &[u8]) -> Result<IpaRange, RangeError> {
+    let granules = content.len().div_ceil(bytes(granule)) as u64;
+    IpaRange::with_size(ipa, granules.saturating_mul(granule.bytes()))
 }
 
 /// Whether `range` is one or more whole entries of `level`.

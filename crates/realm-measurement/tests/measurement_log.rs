@@ -10,7 +10,7 @@ use realm_measurement::measurement_log::{
 use rmi_abi::realm::{HashAlgorithm, RealmParams};
 use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::rtt::{Geometry, Level};
-use rmi_abi::{Dialect, Ipa, IpaRange, Pa};
+use rmi_abi::{Dialect, GranuleSize, Ipa, IpaRange, Pa};
 
 fn algorithm() -> impl Strategy<Value = HashAlgorithm> {
     prop::sample::select(vec![HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512])
@@ -31,6 +31,14 @@ fn dialect() -> impl Strategy<Value = Dialect> {
     prop::sample::select(Dialect::ALL.to_vec())
 }
 
+fn granule() -> impl Strategy<Value = GranuleSize> {
+    prop_oneof![
+        Just(GranuleSize::Size4KiB),
+        Just(GranuleSize::Size16KiB),
+        Just(GranuleSize::Size64KiB)
+    ]
+}
+
 fn mpidr() -> impl Strategy<Value = Mpidr> {
     (0_u32..1 << 28).prop_map(Mpidr::from_index)
 }
@@ -41,7 +49,9 @@ fn event() -> impl Strategy<Value = MeasurementEvent> {
         MeasurementEvent::Ripas { range: IpaRange::new(base, top).unwrap(), level }
     });
     prop_oneof![
-        (dialect(), digest()).prop_map(|(dialect, rim)| MeasurementEvent::Create { dialect, rim }),
+        (dialect(), granule(), digest()).prop_map(|(dialect, granule, rim)| {
+            MeasurementEvent::Create { dialect, granule, rim }
+        }),
         (any::<u64>(), prop::option::of(digest()))
             .prop_map(|(ipa, content)| MeasurementEvent::Data { ipa: Ipa::new(ipa), content }),
         ripas,
@@ -153,6 +163,10 @@ fn an_error_in_a_line_is_reported_with_its_place() {
         ("create".into(), 6, ParseEventErrorKind::Missing("dialect")),
         ("create  dialect=1.0".into(), 6, ParseEventErrorKind::Missing("dialect")),
         ("create dialect=3.0 rim=".into(), 15, ParseEventErrorKind::Dialect),
+        // The usual size has no text.
+        ("create dialect=1.0 granule=0x1000 rim=".into(), 27, ParseEventErrorKind::Granule),
+        ("create dialect=1.0 granule=16k rim=".into(), 27, ParseEventErrorKind::Granule),
+        ("create dialect=1.0 granule=0x10000".into(), 34, ParseEventErrorKind::Missing("rim")),
         (
             "create dialect=1.0 rim=md5:00".into(),
             23,

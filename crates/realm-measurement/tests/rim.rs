@@ -8,7 +8,7 @@ use realm_measurement::rim::RimError;
 use rmi_abi::realm::{HashAlgorithm, RealmParams};
 use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::rtt::{Geometry, Level};
-use rmi_abi::{Dialect, Ipa, IpaRange, Pa};
+use rmi_abi::{Dialect, GranuleSize, Ipa, IpaRange, Pa};
 
 /// The digests after each step of the published vectors: creation, one level 2 entry set to RAM, a
 /// measured page, an unmeasured one, a REC.
@@ -165,7 +165,8 @@ fn what_cannot_be_measured_does_not_change_the_measurement() {
     assert_eq!(Rim::replay(&[]), Err(RimError::NotCreated));
     assert_eq!(Rim::replay(&[two_tables]), Err(RimError::NotCreated));
     let dialect = Dialect::V2_0Bet3;
-    let begun = MeasurementEvent::Create { dialect, rim: before.digest() };
+    let granule = GranuleSize::Size4KiB;
+    let begun = MeasurementEvent::Create { dialect, granule, rim: before.digest() };
     assert_eq!(Rim::start(&begun), Err(RimError::NotZero(dialect)));
 }
 

@@ -1,7 +1,8 @@
 //! Geometry of Realm translation tables (RTTs): levels, block sizes, start levels, walk arithmetic.
 //!
-//! Pure functions of the IPA width and the 4 KiB granule of Realm translation tables. Source:
-//! DEN0137 1.0-rel0 and 2.0-bet3, "RTT"; start levels as TF-RMM applies the VMSAv8-64 rules.
+//! Pure functions of the IPA width and the granule size of the RMM, which is the size of its
+//! translation tables. Source: DEN0137 1.0-rel0 and 2.0-bet3, "RTT"; start levels as TF-RMM applies
+//! the VMSAv8-64 rules.
 
 mod shape;
 
@@ -11,24 +12,27 @@ pub use shape::TableShape;
 
 use num_enum::{FromPrimitive, IntoPrimitive};
 
-use crate::address::{Ipa, IpaRange, Pa};
+use crate::address::{GranuleSize, Ipa, IpaRange, Pa};
 use crate::desc::BlockSize;
 use crate::dialect::Dialect;
 
 /// A translation table level, from -1 (only with LPA2, only as the start level) to 3 (pages).
+///
+/// What an entry covers depends on the granule size: the methods here are for 4 KiB, those of
+/// [`Geometry`] for any size.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Level(i8);
 
 impl Level {
-    /// Level -1: 256 TiB per entry.
+    /// Level -1: 256 TiB per entry with 4 KiB granules.
     pub const MINUS_1: Self = Self(-1);
-    /// Level 0: 512 GiB per entry.
+    /// Level 0: 512 GiB per entry with 4 KiB granules.
     pub const L0: Self = Self(0);
-    /// Level 1: 1 GiB per entry.
+    /// Level 1: 1 GiB per entry with 4 KiB granules.
     pub const L1: Self = Self(1);
-    /// Level 2: 2 MiB per entry.
+    /// Level 2: 2 MiB per entry with 4 KiB granules.
     pub const L2: Self = Self(2);
-    /// Level 3: 4 KiB per entry, a page.
+    /// Level 3: a granule per entry, a page.
     pub const L3: Self = Self(3);
 
     /// The level with that number, -1 to 3.
@@ -55,19 +59,20 @@ impl Level {
         i64::from(self.0).cast_unsigned()
     }
 
-    /// Binary logarithm of the bytes that one entry covers: 12 at level 3, 9 more per level up.
+    /// Binary logarithm of the bytes that one entry covers with 4 KiB granules: 12 at level 3, 9
+    /// more per level up.
     #[must_use]
     pub const fn entry_shift(self) -> u32 {
         12 + 9 * (3 - self.0).cast_unsigned() as u32
     }
 
-    /// Bytes that one entry of this level covers.
+    /// Bytes that one entry of this level covers with 4 KiB granules.
     #[must_use]
     pub const fn entry_bytes(self) -> u64 {
         1 << self.entry_shift()
     }
 
-    /// Bytes that one whole table of this level covers (512 entries).
+    /// Bytes that one whole table of this level (512 entries) covers with 4 KiB granules.
     #[must_use]
     pub const fn table_bytes(self) -> u64 {
         1 << (self.entry_shift() + 9)
@@ -129,15 +134,34 @@ impl fmt::Display for Level {
     }
 }
 
-/// Entries in one translation table.
+/// Entries in one translation table of 4 KiB; see [`Geometry::entries_per_table`].
 pub const ENTRIES_PER_TABLE: u64 = 512;
 
 /// The IPA space of a Realm and the tables that translate it.
+///
+/// A table is one granule of the RMM:
+///
+/// | Granule | Entries | Level 3 | Level 2 | Level 1 | Level 0 | Level -1 |
+/// |---|---|---|---|---|---|---|
+/// | 4 KiB | 512 | 4 KiB | 2 MiB | 1 GiB | 512 GiB | 256 TiB |
+/// | 16 KiB | 2048 | 16 KiB | 32 MiB | 64 GiB | 128 TiB | - |
+/// | 64 KiB | 8192 | 64 KiB | 512 MiB | 4 TiB | - | - |
+///
+/// ```
+/// use rmi_abi::GranuleSize;
+/// use rmi_abi::rtt::{Geometry, Level};
+///
+/// let geometry = Geometry::with_granule(GranuleSize::Size64KiB, 40)?;
+/// assert_eq!((geometry.start_level(), geometry.root_tables()), (Level::L2, 1));
+/// assert_eq!(geometry.entry_bytes(Level::L2), 512 << 20);
+/// # Ok::<(), rmi_abi::rtt::GeometryError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Geometry {
     ipa_width: u8,
     start_level: Level,
     root_tables: u8,
+    granule: GranuleSize,
 }
 
 /// Why an IPA width and a start level are not compatible.
@@ -181,7 +205,8 @@ impl Geometry {
     /// Widest IPA space, in bits; above 48 needs LPA2.
     pub const MAX_IPA_WIDTH: u8 = 52;
 
-    /// The geometry with the deepest walk, hence the fewest root tables: one where possible.
+    /// The geometry with the deepest walk, hence the fewest root tables: one where possible. Tables
+    /// have 4 KiB.
     ///
     /// Start level 0 needs 44 physical address bits; see [`Geometry::with_start_level`] otherwise.
     ///
@@ -189,16 +214,32 @@ impl Geometry {
     ///
     /// [`GeometryError::Width`] when the width is not within 32 to 52 bits.
     pub const fn new(ipa_width: u8) -> Result<Self, GeometryError> {
-        let start_level = match ipa_width {
-            32..=39 => Level::L1,
-            40..=48 => Level::L0,
-            49..=52 => Level::MINUS_1,
+        Self::with_granule(GranuleSize::Size4KiB, ipa_width)
+    }
+
+    /// As [`Geometry::new`], for tables of one granule of this size.
+    ///
+    /// # Errors
+    ///
+    /// [`GeometryError::Width`] when the width is not within 32 to 52 bits.
+    pub const fn with_granule(granule: GranuleSize, ipa_width: u8) -> Result<Self, GeometryError> {
+        let start_level = match (granule, ipa_width) {
+            (GranuleSize::Size4KiB, 32..=39) => Level::L1,
+            (GranuleSize::Size4KiB, 40..=48) => Level::L0,
+            (GranuleSize::Size4KiB, 49..=52) => Level::MINUS_1,
+            (GranuleSize::Size16KiB, 32..=36) => Level::L2,
+            // Two tables for 48 bits: level 0 needs LPA2.
+            (GranuleSize::Size16KiB, 37..=48) => Level::L1,
+            (GranuleSize::Size16KiB, 49..=52) => Level::L0,
+            (GranuleSize::Size64KiB, 32..=42) => Level::L2,
+            (GranuleSize::Size64KiB, 43..=52) => Level::L1,
             _ => return Err(GeometryError::Width { ipa_width }),
         };
-        Self::with_start_level(ipa_width, start_level)
+        Self::with_granule_from(granule, ipa_width, start_level)
     }
 
     /// The geometry with this start level and the concatenated root tables that it needs (1 to 16).
+    /// Tables have 4 KiB.
     ///
     /// # Errors
     ///
@@ -207,23 +248,85 @@ impl Geometry {
         ipa_width: u8,
         start_level: Level,
     ) -> Result<Self, GeometryError> {
+        Self::with_granule_from(GranuleSize::Size4KiB, ipa_width, start_level)
+    }
+
+    /// As [`Geometry::with_start_level`], for tables of one granule of this size.
+    ///
+    /// # Errors
+    ///
+    /// [`GeometryError::Width`] or [`GeometryError::StartLevel`].
+    pub const fn with_granule_from(
+        granule: GranuleSize,
+        ipa_width: u8,
+        start_level: Level,
+    ) -> Result<Self, GeometryError> {
         if ipa_width < Self::MIN_IPA_WIDTH || ipa_width > Self::MAX_IPA_WIDTH {
             return Err(GeometryError::Width { ipa_width });
         }
         let refused = Err(GeometryError::StartLevel { ipa_width, start_level });
-        let table_bits = start_level.entry_shift() + 9;
+        let shape = TableShape::new(granule);
+        let Some(shift) = shape.entry_shift(start_level) else { return refused };
+        let table_bits = shift + shape.index_bits();
         let width = ipa_width as u32;
         let extra = width.saturating_sub(table_bits);
-        // Level -1 has no concatenated tables and at most 16 live entries. No walk starts at 3.
-        let (max_extra, in_range) = match start_level.number() {
-            -1 => (0, width > 48),
-            0..=2 => (4, width > start_level.entry_shift()),
+        // The levels that need LPA2 have no concatenated tables. No walk starts at 3.
+        let (max_extra, in_range) = match (granule, start_level.number()) {
+            (GranuleSize::Size4KiB, -1) | (GranuleSize::Size16KiB, 0) => (0, width > 48),
+            (_, 0..=2) => (4, width > shift),
             _ => (0, false),
         };
         if !in_range || extra > max_extra {
             return refused;
         }
-        Ok(Self { ipa_width, start_level, root_tables: 1 << extra })
+        Ok(Self { ipa_width, start_level, root_tables: 1 << extra, granule })
+    }
+
+    /// Granule size of the RMM: the size of a page, and of a table.
+    #[must_use]
+    pub const fn granule(&self) -> GranuleSize {
+        self.granule
+    }
+
+    /// Entries of one table: 512, 2048 or 8192.
+    #[must_use]
+    pub const fn entries_per_table(&self) -> u64 {
+        TableShape::new(self.granule).entries()
+    }
+
+    /// Binary logarithm of the bytes that one entry of a level covers; at most 63.
+    #[must_use]
+    pub const fn entry_shift(&self, level: Level) -> u32 {
+        let levels_up = (3 - level.number()).cast_unsigned() as u32;
+        let shift = self.granule.shift();
+        let bits = shift + (shift - 3) * levels_up;
+        // Only a level that does not exist has more.
+        if bits > 63 { 63 } else { bits }
+    }
+
+    /// Bytes that one entry of a level covers.
+    #[must_use]
+    pub const fn entry_bytes(&self, level: Level) -> u64 {
+        1 << self.entry_shift(level)
+    }
+
+    /// Bytes that one whole table of a level covers; at most 2 to the power of 63.
+    #[must_use]
+    pub const fn table_bytes(&self, level: Level) -> u64 {
+        let bits = self.entry_shift(level) + self.granule.shift() - 3;
+        1 << if bits > 63 { 63 } else { bits }
+    }
+
+    /// The smallest level at which one block may map `ipa` to `pa`, where `bytes` are contiguous.
+    ///
+    /// This is the level of the largest block, from 1 to 3, for which both addresses are aligned
+    /// and enough bytes remain; `None` when not even a page fits.
+    #[must_use]
+    pub fn largest_block(&self, ipa: Ipa, pa: Pa, bytes: u64) -> Option<Level> {
+        [Level::L1, Level::L2, Level::L3].into_iter().find(|level| {
+            let size = self.entry_bytes(*level);
+            ipa.is_aligned(size) && pa.is_aligned(size) && bytes >= size
+        })
     }
 
     /// Width of the IPA space in bits.
@@ -297,11 +400,11 @@ impl Geometry {
     /// through all root tables.
     #[must_use]
     pub const fn entry_index(&self, ipa: Ipa, level: Level) -> u64 {
-        let index = ipa.raw() >> level.entry_shift();
+        let index = ipa.raw() >> self.entry_shift(level);
         if level.number() == self.start_level.number() {
             index
         } else {
-            index & (ENTRIES_PER_TABLE - 1)
+            index & (self.entries_per_table() - 1)
         }
     }
 
@@ -320,7 +423,7 @@ impl Geometry {
     #[must_use]
     #[doc(alias = "rtt_base")]
     pub const fn root_bytes(&self) -> u64 {
-        self.root_tables as u64 * 0x1000
+        self.root_tables as u64 * self.granule.bytes()
     }
 
     /// Levels at which tables may be created: below the root tables, down to the pages.
@@ -334,21 +437,9 @@ impl Geometry {
         if level.number() <= self.start_level.number() {
             Ipa::new(0)
         } else {
-            ipa.align_down(level.table_bytes())
+            ipa.align_down(self.table_bytes(level))
         }
     }
-}
-
-/// The smallest level at which one block may map `ipa` to `pa`, where `bytes` are contiguous.
-///
-/// This is the level of the largest block, from 1 to 3, for which both addresses are aligned and
-/// enough bytes remain; `None` when not even a page fits.
-#[must_use]
-pub fn largest_block(ipa: Ipa, pa: Pa, bytes: u64) -> Option<Level> {
-    [Level::L1, Level::L2, Level::L3].into_iter().find(|level| {
-        let size = level.entry_bytes();
-        ipa.is_aligned(size) && pa.is_aligned(size) && bytes >= size
-    })
 }
 
 /// The state of a translation table entry, as `RMI_RTT_READ_ENTRY` reports it.

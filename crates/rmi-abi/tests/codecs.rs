@@ -20,7 +20,7 @@ use rmi_abi::realm::{RealmParams, RealmParamsPage};
 use rmi_abi::rec::{Mpidr, RecParams, RecParamsPage};
 use rmi_abi::result::{OpMemReq, ResultWord, Status};
 use rmi_abi::rmm::RmmConfig;
-use rmi_abi::rtt::{Geometry, Level, TableShape, largest_block};
+use rmi_abi::rtt::{Geometry, Level, TableShape};
 use rmi_abi::run::{ExitReason, RecRun};
 use rmi_abi::trace::{CallDisplay, ResultDisplay, ValueDisplay};
 use rmi_abi::{rsi, trace};
@@ -362,7 +362,7 @@ proptest! {
         prop_assert!(in_bounds);
         prop_assert!(geometry.table_base(ipa, level) <= ipa);
         let _ = geometry.entry_index(Ipa::new(raw), level);
-        let _ = largest_block(Ipa::new(raw), Pa::new(raw), raw);
+        let _ = geometry.largest_block(Ipa::new(raw), Pa::new(raw), raw);
     }
 
     #[test]

@@ -6,8 +6,7 @@
 use core::ops::ControlFlow;
 
 use realm_measurement::region;
-use rmi_abi::address::MIN_GRANULE;
-use rmi_abi::{Ipa, PaRange};
+use rmi_abi::{GranuleSize, Ipa, PaRange};
 use rmi_host::Platform;
 use sro::{HostMemory, Pool};
 
@@ -19,9 +18,9 @@ use crate::plan::{self, Cost, Limits, joined, map_calls, ripas_calls};
 use crate::shadow::Next;
 
 /// Calls that delegate granules for tables; the pool may have some of the granules already.
-fn table_delegation(pool: &Pool, tables: u64, limits: Limits) -> u64 {
+fn table_delegation(pool: &Pool, tables: u64, granule: GranuleSize, limits: Limits) -> u64 {
     let (_, stock) = pool.bytes();
-    limits.delegation((tables * MIN_GRANULE).saturating_sub(stock))
+    limits.delegation((tables * granule.bytes()).saturating_sub(stock), granule)
 }
 
 /// # Costs, in calls
@@ -98,8 +97,9 @@ impl<P: Platform> RealmCore<'_, P> {
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
         let pieces = pieces.iter().copied().filter(|piece| !piece.is_empty());
         let cost = plan::map_cost(self.geometry, ipa, joined(pieces), &exists, limits);
-        let in_one_run = limits.delegation(cost.create * MIN_GRANULE);
-        let from_pool = table_delegation(pool, cost.create, limits);
+        let granule = self.geometry.granule();
+        let in_one_run = limits.delegation(cost.create * granule.bytes(), granule);
+        let from_pool = table_delegation(pool, cost.create, granule, limits);
         Cost { delegate: cost.delegate - in_one_run + from_pool, ..cost }
     }
 }
@@ -115,22 +115,23 @@ impl<P: Platform> RealmCore<'_, P> {
         region::sort(regions);
         merge(regions);
         let create = self.missing_for(regions, u64::MAX) as u64;
-        let delegate = table_delegation(pool, create, limits);
+        let (geometry, granule) = (self.geometry, self.geometry.granule());
+        let delegate = table_delegation(pool, create, granule, limits);
         let mut sum = Cost { create, delegate, ..Cost::default() };
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
         for region in regions {
-            sum.delegate += limits.delegation(region.memory.bytes());
+            sum.delegate += limits.delegation(region.memory.bytes(), granule);
             let runs = self.runs_for(region, u64::MAX, &exists);
             match region.content {
                 Content::Measured(_) | Content::Unmeasured(_) => {
-                    sum.map += region.memory.bytes() / MIN_GRANULE;
+                    sum.map += region.memory.bytes() >> granule.shift();
                 }
                 Content::Unspecified if region.unbacked > 0 => {
-                    sum.ripas += ripas_calls(runs, limits);
+                    sum.ripas += ripas_calls(geometry, runs, limits);
                 }
                 Content::Unspecified => {
-                    sum.map += map_calls(runs.clone(), limits);
-                    sum.ripas += ripas_calls(runs, limits);
+                    sum.map += map_calls(geometry, runs.clone(), limits);
+                    sum.ripas += ripas_calls(geometry, runs, limits);
                 }
             }
         }
@@ -145,6 +146,7 @@ impl<P: Platform> RealmCore<'_, P> {
             let shadow = self.shadow.lock();
             (shadow.tables(), shadow.aux_trees())
         };
+        let granule = self.geometry.granule();
         let mut sum = Cost { destroy: tables as u64, ..Cost::default() };
         let top = self.geometry.unprotected_base();
         let mut from = Ipa::new(0);
@@ -153,11 +155,11 @@ impl<P: Platform> RealmCore<'_, P> {
             let span = self.span(at, top, limits.table_by_table);
             sum.unmap += 1;
             self.collect(&span, &mut run, &mut |bytes| {
-                sum.undelegate += limits.delegation(bytes);
+                sum.undelegate += limits.delegation(bytes, granule);
             });
             from = span.range.top();
         }
-        sum.undelegate += limits.delegation(run.bytes());
+        sum.undelegate += limits.delegation(run.bytes(), granule);
         let by_range = self.shows_by_range();
         for tree in trees {
             let mut from = Ipa::new(0);
@@ -165,8 +167,8 @@ impl<P: Platform> RealmCore<'_, P> {
                 from = row.range.top();
                 sum.unmap += match (by_range, limits.table_by_table) {
                     (true, false) => 1,
-                    (true, true) => row.count(row.level.table_bytes()),
-                    (false, _) => row.count(row.level.entry_bytes()),
+                    (true, true) => row.count(self.geometry.table_bytes(row.level)),
+                    (false, _) => row.count(self.geometry.entry_bytes(row.level)),
                 };
             }
             let mut from = top;

@@ -1,7 +1,7 @@
 //! Creating a Realm.
 
-use rmi_abi::Command;
 use rmi_abi::realm::{RealmParams, RealmParamsPage, S2apEncoding};
+use rmi_abi::{Command, GranuleSize};
 use rmi_host::{Delegated, Error, Failed, Platform, Progress, QuarantineReason, Rd, Rmm};
 use sro::{HostMemory, Pool, drive};
 
@@ -10,7 +10,7 @@ use crate::error::BuildError;
 use crate::lifecycle::realm::{New, Realm};
 use crate::memory::lent_shadow::LentShadow;
 use crate::memory::range_hint::RangeHint;
-use crate::memory::realm_core::{AUX_TREES, GRANULE, RealmCore};
+use crate::memory::realm_core::{AUX_TREES, RealmCore};
 use crate::memory::returned::ReturnedRanges;
 use crate::shadow::Shadow;
 use crate::shadow::storage::Records;
@@ -99,13 +99,11 @@ impl<'a, P: Platform> Realm<'a, P, New> {
         memory: &mut dyn HostMemory,
     ) -> Result<Self, Failed<Records<'a>, BuildError>> {
         let storage = storage.into();
-        // The shape of the tables, in the shadow and in the plan, is that of 4 KiB granules; and so
-        // is the page that a pool lends for content.
         let size = rmm.granule_size();
-        if size != GRANULE {
+        if size != GranuleSize::Size4KiB {
             return Err(Failed::new(storage, BuildError::GranuleSize(size)));
         }
-        let mut params = match config.validate(rmm.features(), rmm.dialect()) {
+        let mut params = match config.validate_for(size, rmm.features(), rmm.dialect()) {
             Ok(params) => params,
             Err(error) => return Err(Failed::new(storage, error.into())),
         };
@@ -114,8 +112,8 @@ impl<'a, P: Platform> Realm<'a, P, New> {
             return Err(Failed::new(storage, BuildError::NoAuxTrees));
         }
         let mut shadow = Shadow::new(params.geometry, aux_trees, storage)?;
-        let granule = GRANULE.bytes();
-        let root_bytes = granule * u64::from(params.geometry.root_tables());
+        let granule = size.bytes();
+        let root_bytes = params.geometry.root_bytes();
 
         let pool = memory.pool();
         let taken = InitialGranules::take(rmm, pool, granule, root_bytes, aux_trees);

@@ -4,7 +4,7 @@ use core::convert::Infallible;
 
 use realm_measurement::region::{self, LayoutCheck};
 use rmi_abi::flags::DataFlags;
-use rmi_abi::rtt::Level;
+use rmi_abi::rtt::{Geometry, Level};
 use rmi_abi::{Command, IpaRange};
 use rmi_host::{Delegated, Error, Failed, Platform, QuarantineReason, Subject, Undelegated};
 use sro::{HostMemory, Pool, free_or_quarantine};
@@ -14,7 +14,7 @@ use crate::lifecycle::realm::{New, Realm};
 use crate::lifecycle::region::{Content, Region, merge};
 use crate::memory::map::{Mapping, Supply};
 use crate::memory::range_lock::RangeLock;
-use crate::memory::realm_core::{GRANULE, RealmCore};
+use crate::memory::realm_core::RealmCore;
 use crate::plan::{self, Exists, Run};
 use crate::shadow::tag;
 
@@ -27,16 +27,18 @@ struct Budget {
     block: u64,
     /// Whether nothing is spent.
     is_whole: bool,
+    geometry: Geometry,
     /// Level of the largest entries.
     top_level: Level,
 }
 
 impl Budget {
-    fn new(bytes: u64, granule: u64, top_level: Level) -> Self {
+    fn new(bytes: u64, geometry: Geometry, top_level: Level) -> Self {
+        let granule = geometry.granule().bytes();
         let bytes = bytes.max(granule);
-        let blocks = [Level::L1, Level::L2].map(Level::entry_bytes);
+        let blocks = [Level::L1, Level::L2].map(|level| geometry.entry_bytes(level));
         let block = blocks.into_iter().find(|block| *block <= bytes).unwrap_or(granule);
-        Self { left: bytes, granule, block, is_whole: true, top_level }
+        Self { left: bytes, granule, block, is_whole: true, geometry, top_level }
     }
 
     /// How much of a region is populated. After a region of which a rest is left, no further one
@@ -70,8 +72,8 @@ impl Budget {
     fn spend_unbacked(&mut self, region: &Region<'_>) -> u64 {
         let (mut bytes, is_first) = (0, self.is_whole);
         let mut left = core::mem::take(&mut self.left);
-        for run in plan::runs(region.ipa, region.planned(), self.top_level) {
-            let entry = run.level.entry_bytes();
+        for run in plan::runs(self.geometry, region.ipa, region.planned(), self.top_level) {
+            let entry = self.geometry.entry_bytes(run.level);
             let part = run.bytes.min(left - left % entry);
             bytes += part;
             left -= part;
@@ -170,8 +172,8 @@ impl<P: Platform> RealmCore<'_, P> {
         region::sort(regions);
         self.check(regions)?;
         merge(regions);
-        let granule = GRANULE.bytes();
-        let mut budget = Budget::new(bytes, granule, self.top_block_level());
+        let granule = self.granule_bytes();
+        let mut budget = Budget::new(bytes, self.geometry, self.top_block_level());
         let missing = self.missing_for(regions, bytes);
         self.check_shadow_tables(missing)?;
         memory.pool().stock(self.rmm, Command::RttCreate, missing as u64 * granule)?;
@@ -202,7 +204,7 @@ impl<P: Platform> RealmCore<'_, P> {
 
     /// Checks sorted regions; those that are populated already are empty and pass.
     fn check(&self, regions: &[Region<'_>]) -> Result<(), BuildError> {
-        let mut check = LayoutCheck::new(self.geometry, GRANULE);
+        let mut check = LayoutCheck::new(self.geometry, self.geometry.granule());
         for region in regions {
             let range = region.range();
             let taken = |other: IpaRange| RegionProblem::Overlap { at: other.base() };
@@ -229,8 +231,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// How many tables are missing for the first `bytes` of sorted regions.
     pub(crate) fn missing_for(&self, regions: &[Region<'_>], bytes: u64) -> usize {
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
-        let granule = GRANULE.bytes();
-        let budget = Budget::new(bytes, granule, self.top_block_level());
+        let budget = Budget::new(bytes, self.geometry, self.top_block_level());
         let parts =
             regions.iter().scan(budget, |budget, region| Some((region, budget.spend(region))));
         let mut runs = parts.flat_map(|(region, part)| self.runs_for(region, part, &exists));
@@ -255,7 +256,7 @@ impl<P: Platform> RealmCore<'_, P> {
         let largest = if paged { Level::L3 } else { self.top_block_level() };
         let whole = region.planned();
         let front = whole.split_at(bytes).map_or(whole, |(front, _)| front);
-        plan::runs_of(region.ipa, Some(front).into_iter(), largest, exists)
+        plan::runs_of(self.geometry, region.ipa, Some(front).into_iter(), largest, exists)
     }
 
     /// Changes the RIPAS of a range without memory to RAM.
@@ -332,7 +333,7 @@ impl<P: Platform> RealmCore<'_, P> {
         memory: &mut Delegated,
         flags: DataFlags,
     ) -> Result<(), BuildError> {
-        let granule = GRANULE.bytes();
+        let granule = self.granule_bytes();
         pool.check_pages(Command::RttDataMapInit)?;
         // A page that is not populated is put back in front of the rest, with which it is
         // contiguous.

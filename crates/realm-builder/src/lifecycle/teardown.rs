@@ -277,7 +277,7 @@ impl<P: Platform> RealmCore<'_, P> {
                 {
                     // It does show something, or it was never made: the next attempt shows which.
                     shadow.doubt_table(Some(tree), level, ipa);
-                    let range = IpaRange::with_size_or_empty(ipa, level.table_bytes());
+                    let range = IpaRange::with_size_or_empty(ipa, self.geometry.table_bytes(level));
                     shadow.doubt(tree, range);
                 }
                 return Err(error);

@@ -11,7 +11,7 @@ use sro::{HostMemory, Pool, free_or_quarantine};
 use crate::error::{BuildError, RegionProblem};
 use crate::memory::map::Supply;
 use crate::memory::range_lock::RangeLock;
-use crate::memory::realm_core::{GRANULE, RealmCore};
+use crate::memory::realm_core::RealmCore;
 use crate::memory::reclaim::Reclaimed;
 use crate::memory::share::NotShared;
 use crate::memory::stopped::Stopped;
@@ -302,7 +302,13 @@ impl<P: Platform> RealmCore<'_, P> {
         memory: PaRange,
     ) -> Result<(), BuildError> {
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
-        let runs = plan::runs_of(ipa, Some(memory).into_iter(), self.top_block_level(), &exists);
+        let runs = plan::runs_of(
+            self.geometry,
+            ipa,
+            Some(memory).into_iter(),
+            self.top_block_level(),
+            &exists,
+        );
         self.make(held, pool, runs)
     }
 
@@ -347,7 +353,7 @@ impl<P: Platform> RealmCore<'_, P> {
         memory: &mut dyn HostMemory,
         pas: PaRange,
     ) -> Result<(), Stopped> {
-        let granule = GRANULE.bytes();
+        let granule = self.granule_bytes();
         let end = pas.top().align_up(granule).unwrap_or(pas.top());
         let pas = PaRange::new(pas.base().align_down(granule), end).unwrap_or(pas);
         let part = |piece: &SharedPiece| {

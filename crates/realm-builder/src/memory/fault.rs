@@ -7,7 +7,7 @@ use sro::{HostMemory, free_or_quarantine};
 
 use crate::error::{BuildError, RegionProblem};
 use crate::memory::map::{Mapping, Supply};
-use crate::memory::realm_core::{GRANULE, RealmCore};
+use crate::memory::realm_core::RealmCore;
 use crate::plan::leaf;
 use crate::shadow::tag;
 
@@ -48,13 +48,13 @@ impl<P: Platform> RealmCore<'_, P> {
         ipa: Ipa,
         window: IpaRange,
     ) -> Result<Served, BuildError> {
-        let page = ipa.align_down(GRANULE.bytes());
+        let page = ipa.align_down(self.granule_bytes());
         let refuse = |problem| Err(BuildError::Region { range: window, problem });
         self.check_protected(window, window.bytes())?;
         if !window.contains(ipa) {
             return refuse(RegionProblem::Elsewhere { ipa });
         }
-        let around = leaf(page).intersection(&window).unwrap_or(window);
+        let around = leaf(self.geometry, page).intersection(&window).unwrap_or(window);
         let mut held = match self.lock_range(around) {
             Err(BuildError::Contended { range }) => return Ok(Served::Contended(range)),
             held => held?,
@@ -140,7 +140,7 @@ impl<P: Platform> RealmCore<'_, P> {
             }
             from = void.top();
         }
-        let granule = IpaRange::with_size_or_empty(page, GRANULE.bytes());
+        let granule = IpaRange::with_size_or_empty(page, self.granule_bytes());
         let is_free = shadow.next_free(granule.base(), granule.top()).is_some();
         let shared = shadow.shared_alias(&granule).filter(|_| is_free);
         Err(shared.map_or(Served::Present, Served::Shared))

@@ -100,7 +100,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// What the next table of a level covers, from an address on, that may exist and ends below
     /// `top`.
     fn next_whole_table(&self, level: Level, from: Ipa, top: Ipa) -> Option<IpaRange> {
-        let bytes = level.table_bytes();
+        let bytes = self.geometry.table_bytes(level);
         let base = self.next_table(level, from.align_up(bytes)?, top);
         IpaRange::with_size(base, bytes).ok().filter(|table| table.top() <= top)
     }
@@ -114,7 +114,7 @@ impl<P: Platform> RealmCore<'_, P> {
         what: Foldable,
         folded: &mut Folded,
     ) -> Result<(), BuildError> {
-        let range = IpaRange::with_size_or_empty(ipa, level.table_bytes());
+        let range = IpaRange::with_size_or_empty(ipa, self.geometry.table_bytes(level));
         let trees = self.shadow.lock().aux_trees();
         for tree in trees {
             if !self.shadow.lock().has_table_in(Some(tree), level, ipa) {

@@ -1,7 +1,6 @@
 //! Hiding in auxiliary trees what they show: before the primary tree changes, and in teardown.
 
 use rmi_abi::flags::AuxUnmapFlags;
-use rmi_abi::rtt::ENTRIES_PER_TABLE;
 use rmi_abi::{Command, Ipa, IpaRange, Status};
 use rmi_host::command::AuxTree;
 use rmi_host::{Error, Platform};
@@ -88,7 +87,7 @@ impl<P: Platform> RealmCore<'_, P> {
     pub(crate) fn at_once(&self, by_range: bool) -> u64 {
         match (by_range, self.range_hint.is_set()) {
             (false, _) => 1,
-            (true, true) => ENTRIES_PER_TABLE,
+            (true, true) => self.geometry.entries_per_table(),
             (true, false) => u64::MAX,
         }
     }
@@ -96,7 +95,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// Learns from the end of a range command whether the RMM ends them at table boundaries.
     pub(crate) fn learn_end(&self, row: &Row, reached: Ipa) {
         if let Ok(done) = IpaRange::new(row.range.base(), reached) {
-            self.range_hint.note(done, row.level, reached < row.range.top());
+            self.note_range(done, row.level, reached < row.range.top());
         }
     }
 

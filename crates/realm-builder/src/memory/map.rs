@@ -60,11 +60,20 @@ impl<P: Platform> RealmCore<'_, P> {
         let bytes = pieces.iter().fold(0u64, |sum, piece| sum.saturating_add(piece.bytes()));
         let range = self.place(ipa, bytes)?;
         self.check_protected(range, bytes)?;
+        for piece in pieces.iter() {
+            self.check_memory(range, &piece.range())?;
+        }
         let mut held = self.lock_range(range)?;
         self.check_void(range)?;
         let ranges = pieces.iter().map(Undelegated::range).filter(|piece| !piece.is_empty());
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
-        let runs = plan::runs_of(ipa, plan::joined(ranges), self.top_block_level(), &exists);
+        let runs = plan::runs_of(
+            self.geometry,
+            ipa,
+            plan::joined(ranges),
+            self.top_block_level(),
+            &exists,
+        );
         self.make(&mut held, memory.pool(), runs)?;
 
         let slots = core::cell::RefCell::new((pieces, 0usize, 0usize));
@@ -209,7 +218,7 @@ impl<P: Platform> RealmCore<'_, P> {
             return (0, Err(BuildError::Region { range, problem }));
         }
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
-        let runs = plan::runs_of(ipa, Some(range).into_iter(), top, &exists);
+        let runs = plan::runs_of(self.geometry, ipa, Some(range).into_iter(), top, &exists);
         if let Err(error) = self.make(held, memory.pool(), runs.clone()) {
             (supply.back)(memory, granules);
             return (0, Err(error));
@@ -233,7 +242,7 @@ impl<P: Platform> RealmCore<'_, P> {
             }
         };
         for run in runs {
-            let block = run.level.entry_bytes();
+            let block = self.geometry.entry_bytes(run.level);
             let mut at = run.ipa;
             while at < run.range().top() {
                 let Some(part) = delegated.take_front(block) else { break };
@@ -272,7 +281,7 @@ impl<P: Platform> RealmCore<'_, P> {
                     let reached = at.checked_add(bytes).unwrap_or(range.top());
                     let level = self.confirm(at, reached);
                     let done = IpaRange::new_or_empty(at, reached);
-                    self.range_hint.note(done, level, bytes < named);
+                    self.note_range(done, level, bytes < named);
                     at = reached;
                 }
                 Err(error) if error.is_clean() => return (taken(at), Err(error.into())),

@@ -44,8 +44,9 @@ impl<P: Platform> RealmCore<'_, P> {
         let level = first.map_or(Level::L3, |at| at.level);
         let size = level.block_size().unwrap_or(BlockSize::Page);
         let mut list = self.rmm.commands().new_list(page, size);
+        let table = self.geometry.table_bytes(level);
         let table_end = match self.range_hint.is_set() {
-            true => at.align_down(level.table_bytes()).checked_add(level.table_bytes()),
+            true => at.align_down(table).checked_add(table),
             false => None,
         };
         let top = table_end.unwrap_or(top).min(top);

@@ -3,7 +3,6 @@
 use core::sync::atomic::{AtomicU8, Ordering};
 
 use rmi_abi::IpaRange;
-use rmi_abi::rtt::Level;
 
 /// Whether an RMM ends range commands at the end of the table that they begin in. If so, nothing
 /// beyond the table is prepared for it.
@@ -21,10 +20,9 @@ impl RangeHint {
         self.stops.load(Ordering::Relaxed) >= Self::ENOUGH
     }
 
-    /// Records what a command did: the range that it processed, by entries of `level`, and whether
-    /// there was more.
-    pub(crate) fn note(&self, done: IpaRange, level: Level, more: bool) {
-        let table = level.table_bytes();
+    /// Records what a command did: the range that it processed, by entries of a table that covers
+    /// `table` bytes, and whether there was more.
+    pub(crate) fn note(&self, done: IpaRange, table: u64, more: bool) {
         let first_end = done.base().align_down(table).checked_add(table);
         if first_end.is_some_and(|end| done.top() > end) {
             self.stops.store(0, Ordering::Relaxed);

@@ -7,7 +7,7 @@ use core::fmt;
 
 use rmi_abi::realm::S2apEncoding;
 use rmi_abi::rtt::{ENTRIES_PER_TABLE, Geometry, Level};
-use rmi_abi::{GranuleSize, Ipa, IpaRange};
+use rmi_abi::{Ipa, IpaRange};
 use rmi_host::{InUse, Platform, Rd, Rmm};
 
 use crate::memory::lent_shadow::LentShadow;
@@ -15,15 +15,12 @@ use crate::memory::range_hint::RangeHint;
 use crate::memory::returned::ReturnedRanges;
 use crate::shadow::storage::Records;
 
-/// The size of granules. There is no Realm on an RMM with another: creating one is refused. Ranges
-/// are always aligned to this size.
-pub(crate) const GRANULE: GranuleSize = GranuleSize::Size4KiB;
-
 /// Maximum number of auxiliary trees of a Realm.
 pub(crate) const AUX_TREES: usize = 3;
 
 /// Maximum number of entries of translation tables that are visited while a Realm's lock is held,
-/// see [`Realm`](crate::Realm#the-lock).
+/// see [`Realm`](crate::Realm#the-lock). With granules of 16 KiB or 64 KiB a table has 4 or 16
+/// times as many entries, and so has this number when a table is folded or a block is split.
 pub const ENTRIES_PER_HOLD: u64 = 3 * ENTRIES_PER_TABLE;
 
 /// See the module.
@@ -78,6 +75,22 @@ impl<'a, P: Platform> RealmCore<'a, P> {
     /// The storage of the records of a Realm of which nothing is left.
     pub(crate) fn into_records(mut self) -> Records<'a> {
         self.shadow.take_records()
+    }
+
+    /// Bytes of a granule.
+    pub(crate) const fn granule_bytes(&self) -> u64 {
+        self.geometry.granule().bytes()
+    }
+
+    /// The page that has an address.
+    pub(crate) fn page_at(&self, ipa: Ipa) -> Option<IpaRange> {
+        let bytes = self.granule_bytes();
+        IpaRange::with_size(ipa.align_down(bytes), bytes).ok()
+    }
+
+    /// Records what a range command did, see [`RangeHint::note`].
+    pub(crate) fn note_range(&self, done: IpaRange, level: Level, more: bool) {
+        self.range_hint.note(done, self.geometry.table_bytes(level), more);
     }
 
     /// See [`Realm::memory_bytes`](crate::Realm::memory_bytes).

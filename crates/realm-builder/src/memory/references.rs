@@ -2,6 +2,7 @@
 //! half: hidden before the last memory that is shared there is unshared.
 
 use rmi_abi::flags::AuxUnmapFlags;
+use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, IpaRange, Status};
 use rmi_host::command::AuxTree;
 use rmi_host::{Error, Platform};
@@ -13,7 +14,7 @@ use crate::shadow::{Row, Shows};
 
 impl<'a, P: Platform> RealmCore<'a, P> {
     pub(crate) fn root_entry_bytes(&self) -> u64 {
-        self.geometry.start_level().entry_bytes()
+        self.geometry.entry_bytes(self.geometry.start_level())
     }
 
     /// The whole root entries that a range of the unprotected half touches.
@@ -104,7 +105,8 @@ impl<'a, P: Platform> RealmCore<'a, P> {
             match self.rmm.commands().rtt_aux_unprot_unmap(&self.rd, range, flags) {
                 // The entry exists; the memory by which the RMM finds it is not mapped.
                 Err(error)
-                    if is_below(&error, root) && self.shared_from(root, piece.top()).is_some() =>
+                    if is_below(&error, row.level)
+                        && self.shared_from(root, piece.top()).is_some() =>
                 {
                     from = piece.top();
                 }
@@ -114,7 +116,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
         let is_hidden = match answer {
             Ok(is_hidden) => is_hidden,
             // What was unclear is now clear: nothing is shown.
-            Err(error) if !row.sure && is_refused(&error) && !is_below(&error, root) => true,
+            Err(error) if !row.sure && is_refused(&error) && !is_below(&error, row.level) => true,
             Err(error) => {
                 // An RMM that refuses to hide what it reported as shown may not show it.
                 if !error.is_clean() || is_refused(&error) {
@@ -139,9 +141,10 @@ fn is_refused(error: &Error) -> bool {
     error.status() == Some(Status::ErrorRttAux) && error.is_clean()
 }
 
-/// Whether the refusal is because of an entry below the root: the auxiliary tree has a table there.
-fn is_below(error: &Error, root: IpaRange) -> bool {
+/// Whether the refusal is because of an entry below the root level: the auxiliary tree has a table
+/// there.
+fn is_below(error: &Error, root: Level) -> bool {
     let Error::Refused(refusal) = error else { return false };
     let level = refusal.result().level();
-    is_refused(error) && level.is_some_and(|level| level.entry_bytes() < root.bytes())
+    is_refused(error) && level.is_some_and(|level| level > root)
 }

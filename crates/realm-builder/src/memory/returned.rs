@@ -3,8 +3,6 @@
 use rmi_abi::{Command, PaRange, Status};
 use rmi_host::{Delegated, Platform, QuarantineReason, Rmm, Undelegated};
 
-use crate::memory::realm_core::GRANULE;
-
 /// Memory that is being returned to the host: one run, which grows as long as contiguous memory is
 /// added, so that it is undelegated together.
 #[derive(Debug, Default)]
@@ -54,8 +52,10 @@ impl ReturnedRanges {
             Err(error) => {
                 // All of it may be the host's already.
                 self.doubt |= !error.is_clean();
-                let refused =
-                    self.run.take_front(GRANULE.bytes()).unwrap_or_else(|| self.run.take());
+                let refused = self
+                    .run
+                    .take_front(rmm.granule_size().bytes())
+                    .unwrap_or_else(|| self.run.take());
                 if self.doubt {
                     rmm.recover(refused, UNCLEAR, free);
                 } else {

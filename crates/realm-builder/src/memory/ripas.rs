@@ -32,7 +32,7 @@ impl<P: Platform> RealmCore<'_, P> {
         calls: u32,
     ) -> Result<Ipa, Stopped> {
         let stop = |error, reached| Stopped { error, reached };
-        self.check_change(range).map_err(|error| stop(error, range.base()))?;
+        let range = self.check_change(range).map_err(|error| stop(error, range.base()))?;
         if range.is_empty() {
             return Ok(range.base());
         }
@@ -74,7 +74,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// The end of the table in which the walk to `from` ends.
     fn table_top(&self, from: Ipa) -> Ipa {
         let level = self.shadow.lock().walk(from, Level::L3).map_or(Level::L3, |at| at.level);
-        let table = level.table_bytes();
+        let table = self.geometry.table_bytes(level);
         from.align_down(table).checked_add(table).unwrap_or(from)
     }
 }

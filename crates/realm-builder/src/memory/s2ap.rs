@@ -34,7 +34,7 @@ impl<P: Platform> RealmCore<'_, P> {
         calls: u32,
     ) -> Result<S2apProgress, S2apStopped> {
         let stop = |error, reached| S2apStopped { error, reached, tree: None };
-        self.check_change(range).map_err(|error| stop(error, range.base()))?;
+        let range = self.check_change(range).map_err(|error| stop(error, range.base()))?;
         let mut progress = S2apProgress { top: range.base(), tree: 0 };
         if range.is_empty() {
             return Ok(progress);

@@ -2,7 +2,6 @@
 
 use core::ops::ControlFlow;
 
-use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::desc::{AddrRangeDesc, BlockSize};
 use rmi_abi::{Command, Ipa, IpaRange, Pa};
 use rmi_host::command::{ShareAt, SharedAccess};
@@ -13,7 +12,7 @@ use crate::error::{BuildError, RegionProblem};
 use crate::memory::leaving::Left;
 use crate::memory::map::Free;
 use crate::memory::range_lock::RangeLock;
-use crate::memory::realm_core::{GRANULE, RealmCore};
+use crate::memory::realm_core::RealmCore;
 use crate::memory::stopped::Stopped;
 use crate::plan::{self, Run};
 use crate::shadow::storage::SharedPiece;
@@ -44,7 +43,8 @@ impl<'a, P: Platform> RealmCore<'a, P> {
     ) -> Result<(), NotShared> {
         let checked = self
             .place(ipa, granules.bytes())
-            .and_then(|range| self.check_unprotected(range, granules.bytes()).map(|()| range));
+            .and_then(|range| self.check_unprotected(range, granules.bytes()).map(|()| range))
+            .and_then(|range| self.check_memory(range, &granules.range()).map(|()| range));
         match checked.and_then(|range| self.hold_to_share(range)) {
             Ok(mut held) => self.share_held(&mut held, memory, ipa, granules, access),
             Err(error) => Err(NotShared { error, reached: ipa, host: granules }),
@@ -76,7 +76,8 @@ impl<'a, P: Platform> RealmCore<'a, P> {
         let range = IpaRange::with_size_or_empty(ipa, granules.bytes());
         let top = self.top_block_level();
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
-        let runs = plan::runs_of(ipa, Some(granules.range()).into_iter(), top, &exists);
+        let runs =
+            plan::runs_of(self.geometry, ipa, Some(granules.range()).into_iter(), top, &exists);
         let mut result = self.make(held, memory.pool(), runs.clone());
         if result.is_ok() {
             for run in runs {
@@ -113,8 +114,9 @@ impl<'a, P: Platform> RealmCore<'a, P> {
         granules: &mut Undelegated,
         access: SharedAccess,
     ) -> Result<(), BuildError> {
+        let granule = self.geometry.granule();
         let size = run.level.block_size().unwrap_or(BlockSize::Page);
-        let at_once = size.bytes(GRANULE) * u64::from(AddrRangeDesc::max_count(GRANULE));
+        let at_once = size.bytes(granule) * u64::from(AddrRangeDesc::max_count(granule));
         let (mut ipa, mut left, mut idle) = (run.ipa, run.bytes, 0);
         while left > 0 {
             let access = SharedAccess { encoding: self.s2ap, ..access };
@@ -284,13 +286,15 @@ impl<'a, P: Platform> RealmCore<'a, P> {
 
     /// See [`Realm::shared_at`](crate::Realm::shared_at).
     pub(crate) fn shared_at(&self, ipa: Ipa) -> Option<IpaRange> {
-        let page = IpaRange::with_size(ipa.align_down(MIN_GRANULE), MIN_GRANULE).ok()?;
+        let page = self.page_at(ipa)?;
         self.shadow.lock().shared_in(&page).map(|(_, piece)| piece)
     }
 
     pub(crate) fn check_unprotected(&self, range: IpaRange, bytes: u64) -> Result<(), BuildError> {
         let problem = if bytes == 0 {
             RegionProblem::Empty
+        } else if !range.is_aligned(self.granule_bytes()) {
+            RegionProblem::Unaligned
         } else if range.is_empty() || !self.geometry.range_is_unprotected(&range) {
             RegionProblem::NotUnprotected
         } else {

@@ -40,12 +40,11 @@
 //! ```
 #![expect(unsafe_code, reason = "reaching physical memory is an unsafe method")]
 
-use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::{Ipa, IpaRange, Pa, PaRange};
 use rmi_host::{Error, HostAccess, Platform};
 
 use crate::error::{BuildError, RegionProblem};
-use crate::memory::realm_core::{GRANULE, RealmCore};
+use crate::memory::realm_core::RealmCore;
 
 impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::read_shared`](crate::Realm::read_shared).
@@ -114,7 +113,7 @@ impl<P: Platform> RealmCore<'_, P> {
 
     /// The granules of some bytes; `None` for no bytes.
     fn pages_of(&self, ipa: Ipa, len: usize) -> Result<Option<IpaRange>, BuildError> {
-        let granule = GRANULE.bytes();
+        let granule = self.granule_bytes();
         let base = ipa.align_down(granule);
         let top = u64::try_from(len).ok().and_then(|len| ipa.checked_add(len)?.align_up(granule));
         let pages = top.and_then(|top| IpaRange::new(base, top).ok());
@@ -122,7 +121,7 @@ impl<P: Platform> RealmCore<'_, P> {
             return Ok(None);
         }
         let pages = pages.unwrap_or(IpaRange::empty(base));
-        self.check_unprotected(pages, pages.bytes().max(MIN_GRANULE))?;
+        self.check_unprotected(pages, pages.bytes().max(granule))?;
         Ok(Some(pages))
     }
 
@@ -153,8 +152,8 @@ impl<P: Platform> RealmCore<'_, P> {
     ) -> Result<(), BuildError> {
         let (mut at, mut left) = (ipa, len);
         while left > 0 {
-            let page = IpaRange::with_size(at.align_down(MIN_GRANULE), MIN_GRANULE);
-            let to_end = page.ok().and_then(|page| {
+            let page = self.page_at(at);
+            let to_end = page.and_then(|page| {
                 let top = self.shared_at(page.base())?.top();
                 self.first_shared(IpaRange::new(page.base(), top).ok()?)
             });

@@ -1,6 +1,5 @@
 //! Splitting blocks that reach across the ends of a range, before anything else changes there.
 
-use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::rtt::Level;
 use rmi_abi::{Ipa, IpaRange, Pa};
 use rmi_host::Platform;
@@ -36,7 +35,7 @@ impl<P: Platform> RealmCore<'_, P> {
         range: IpaRange,
     ) -> Result<(), BuildError> {
         let is_inside = |end: Ipa| {
-            let page = IpaRange::with_size_or_empty(end, MIN_GRANULE);
+            let page = IpaRange::with_size_or_empty(end, self.granule_bytes());
             let piece = self.shadow.lock().shared_in(&page);
             piece.is_some_and(|(_, piece)| piece.base() < end)
         };
@@ -54,8 +53,8 @@ impl<P: Platform> RealmCore<'_, P> {
         let entry = |end: Ipa| {
             let level = [Level::L1, Level::L2, Level::L3]
                 .into_iter()
-                .find(|level| end.is_aligned(level.entry_bytes()))?;
-            let run = Run { ipa: end, pa: Pa::new(0), level, bytes: MIN_GRANULE };
+                .find(|level| end.is_aligned(self.geometry.entry_bytes(*level)))?;
+            let run = Run { ipa: end, pa: Pa::new(0), level, bytes: self.granule_bytes() };
             is_inside(end).then_some(run)
         };
         let ends = [range.base(), range.top()].map(entry).into_iter().flatten();

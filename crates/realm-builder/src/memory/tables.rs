@@ -9,7 +9,7 @@ use sro::{HostMemory, Pool};
 use crate::error::{BuildError, RegionProblem};
 use crate::memory::range_lock::RangeLock;
 use crate::memory::read_entry::ADDRESS;
-use crate::memory::realm_core::{GRANULE, RealmCore};
+use crate::memory::realm_core::RealmCore;
 use crate::plan::{self, Run};
 
 /// Is called for each table of a plan.
@@ -32,6 +32,8 @@ impl<P: Platform> RealmCore<'_, P> {
     ) -> Result<(), BuildError> {
         let problem = if range.is_empty() {
             Some(RegionProblem::Empty)
+        } else if !range.is_aligned(self.granule_bytes()) {
+            Some(RegionProblem::Unaligned)
         } else if range.top() > self.geometry.end() {
             Some(RegionProblem::OutOfSpace)
         } else {
@@ -94,7 +96,7 @@ impl<P: Platform> RealmCore<'_, P> {
             return Ok(());
         }
         held.reserve(count)?;
-        let granule = GRANULE.bytes();
+        let granule = self.granule_bytes();
         pool.stock(self.rmm, create(tree), count as u64 * granule)?;
         tables(&mut |level, ipa| match is_missing(level, ipa) {
             true => self.make_one(tree, held, pool, (level, ipa)),
@@ -117,7 +119,8 @@ impl<P: Platform> RealmCore<'_, P> {
                 if at < range.top() {
                     self.settle(held, pool, (level, self.geometry.table_base(at, level)));
                 }
-                next = at.align_down(level.table_bytes()).checked_add(level.table_bytes());
+                let table = self.geometry.table_bytes(level);
+                next = at.align_down(table).checked_add(table);
             }
         }
     }
@@ -132,7 +135,7 @@ impl<P: Platform> RealmCore<'_, P> {
         };
         let Some(parent) = level.parent().filter(|_| unsure) else { return };
         let Ok(entry) = self.rmm.commands().rtt_read_entry(&self.rd, ipa, parent) else { return };
-        let Ok(whole) = IpaRange::with_size(ipa, level.table_bytes()) else { return };
+        let Ok(whole) = IpaRange::with_size(ipa, self.geometry.table_bytes(level)) else { return };
         let mut shadow = self.shadow.lock();
         if entry.level == Some(parent) && entry.state == RttEntryState::Table {
             shadow.trust_table(None, level, ipa);
@@ -168,10 +171,10 @@ impl<P: Platform> RealmCore<'_, P> {
         if tree.is_none() && self.geometry.is_protected(ipa) {
             // A block that is split changes in the primary tree. In the unprotected half auxiliary
             // trees have the same table.
-            let bytes = level.table_bytes();
+            let bytes = self.geometry.table_bytes(level);
             self.hide_everywhere(IpaRange::with_size_or_empty(ipa.align_down(bytes), bytes))?;
         }
-        let granule = GRANULE.bytes();
+        let granule = self.granule_bytes();
         let table = pool.take(self.rmm, create(tree), granule, granule)?;
         let made = match tree {
             None => self.rmm.commands().rtt_create(&self.rd, table, ipa, level),

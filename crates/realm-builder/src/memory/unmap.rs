@@ -4,14 +4,13 @@
 use core::ops::ControlFlow;
 
 use rmi_abi::desc::AddrRangeDesc;
-use rmi_abi::rtt::ENTRIES_PER_TABLE;
 use rmi_abi::{Command, Ipa, IpaRange, PaRange, Status};
 use rmi_host::command::Unmapped;
 use rmi_host::{Error, Platform, Subject, Undelegated, Violation};
 use sro::HostMemory;
 
 use crate::memory::map::Free;
-use crate::memory::realm_core::{GRANULE, RealmCore};
+use crate::memory::realm_core::RealmCore;
 use crate::memory::returned::ReturnedRanges;
 use crate::shadow::{At, tag};
 
@@ -39,10 +38,11 @@ impl<P: Platform> RealmCore<'_, P> {
     /// The memory from `first` on, as much as one unmap command and its list describe: up to `top`,
     /// and with `table_by_table` to the end of the table.
     pub(crate) fn span(&self, first: At, top: Ipa, table_by_table: bool) -> Span {
-        let table = first.level.table_bytes();
+        let table = self.geometry.table_bytes(first.level);
         let end = first.base.align_down(table).checked_add(table).filter(|_| table_by_table);
         let top = end.unwrap_or(top).min(top);
-        let max = u64::from(AddrRangeDesc::max_count(GRANULE));
+        let max = u64::from(AddrRangeDesc::max_count(self.geometry.granule()));
+        let room = self.geometry.entries_per_table();
         let mut reached = first.base;
         let (mut descriptors, mut whole) = (0, true);
         let mut open: Option<(PaRange, u64)> = None;
@@ -57,7 +57,7 @@ impl<P: Platform> RealmCore<'_, P> {
             };
             match open.filter(|open| follows(*open)) {
                 Some((_, blocks)) => open = Some((memory, blocks + 1)),
-                None if descriptors == ENTRIES_PER_TABLE => return ControlFlow::Break(()),
+                None if descriptors == room => return ControlFlow::Break(()),
                 None => {
                     descriptors += 1;
                     open = Some((memory, 1));
@@ -157,7 +157,7 @@ impl<P: Platform> RealmCore<'_, P> {
             }
         };
         let done = range.before(reached);
-        self.range_hint.note(done, first.level, reached < range.top());
+        self.note_range(done, first.level, reached < range.top());
         self.retag(done, tag::SURE, tag::LOST);
         self.retag(done, tag::UNSURE, tag::LOST);
         match foreign {
@@ -186,8 +186,8 @@ impl<P: Platform> RealmCore<'_, P> {
 
     /// The end of the entries whose mapping is unclear, in the table of `first`.
     fn unsure_end(&self, first: At, top: Ipa) -> Ipa {
-        let table = first.base.align_down(first.level.table_bytes());
-        let end = table.checked_add(first.level.table_bytes()).unwrap_or(top).min(top);
+        let table = self.geometry.table_bytes(first.level);
+        let end = first.base.align_down(table).checked_add(table).unwrap_or(top).min(top);
         let mut reached = first.top();
         self.each_memory(reached, end, |shadow, at| {
             if shadow.look(at).tag() == tag::SURE {

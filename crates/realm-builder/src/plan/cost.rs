@@ -2,9 +2,8 @@
 
 use core::ops::Add;
 
-use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::desc::AddrRangeDesc;
-use rmi_abi::rtt::{ENTRIES_PER_TABLE, Geometry, Level};
+use rmi_abi::rtt::{Geometry, Level};
 use rmi_abi::{GranuleSize, Ipa, PaRange};
 
 use super::{Exists, Run, Tables, runs_of};
@@ -24,10 +23,10 @@ impl Limits {
     /// An RMM that takes whole ranges.
     pub const RANGES: Self = Self { granules_per_call: None, table_by_table: false };
 
-    /// Calls that delegate (or undelegate) one contiguous run.
+    /// Calls that delegate (or undelegate) one contiguous run of granules of this size.
     #[must_use]
-    pub const fn delegation(&self, bytes: u64) -> u64 {
-        let granules = bytes.div_ceil(MIN_GRANULE);
+    pub const fn delegation(&self, bytes: u64, granule: GranuleSize) -> u64 {
+        let granules = bytes.div_ceil(granule.bytes());
         match self.granules_per_call {
             Some(0 | 1) => granules,
             Some(limit) => granules.div_ceil(limit),
@@ -99,25 +98,25 @@ pub fn map_cost<'e>(
     exists: Exists<'e>,
     limits: Limits,
 ) -> Cost {
-    let top = geometry.start_level().max(Level::L1);
-    let data = pieces.clone().map(|piece| limits.delegation(piece.bytes())).sum::<u64>();
+    let (top, granule) = (geometry.start_level().max(Level::L1), geometry.granule());
+    let data = pieces.clone().map(|piece| limits.delegation(piece.bytes(), granule)).sum::<u64>();
     // One pass: the tables are those of the runs that the calls map.
     let mut tables = Tables::new(geometry);
-    let (mut create, mut filling) = (0, Filling::default());
-    for run in runs_of(ipa, pieces, top, exists) {
+    let (mut create, mut filling) = (0, Filling::new(geometry));
+    for run in runs_of(geometry, ipa, pieces, top, exists) {
         tables.begin(run);
         while let Some((level, ipa)) = tables.next() {
             create += u64::from(!exists(level, ipa));
         }
         fill(&mut filling, run, limits);
     }
-    let delegate = limits.delegation(create * MIN_GRANULE) + data;
+    let delegate = limits.delegation(create * granule.bytes(), granule) + data;
     Cost { create, delegate, map: filling.calls, ..Cost::default() }
 }
 
 /// The list that is being filled for one call.
-#[derive(Default)]
 struct Filling {
+    geometry: Geometry,
     calls: u64,
     level: Option<Level>,
     /// Descriptors in the list.
@@ -127,31 +126,46 @@ struct Filling {
 }
 
 impl Filling {
+    const fn new(geometry: Geometry) -> Self {
+        Self { geometry, calls: 0, level: None, descriptors: 0, open: None }
+    }
+
+    /// Begins the list of another call.
+    fn begin(&mut self, level: Level) {
+        let level = Some(level);
+        *self = Self { calls: self.calls + 1, level, ..Self::new(self.geometry) };
+    }
+
     /// As many of `blocks` blocks at `pa` as fit the current descriptor, or a new one.
     fn add(&mut self, level: Level, pa: u64, blocks: u64) -> u64 {
-        let max = u64::from(AddrRangeDesc::max_count(GranuleSize::Size4KiB));
+        let max = u64::from(AddrRangeDesc::max_count(self.geometry.granule()));
         if self.level != Some(level) {
-            *self = Self { calls: self.calls + 1, level: Some(level), ..Self::default() };
+            self.begin(level);
         }
         let free = match self.open {
             Some((end, free)) if end == pa && free > 0 => free,
             _ => {
-                if self.descriptors == ENTRIES_PER_TABLE {
-                    *self = Self { calls: self.calls + 1, level: Some(level), ..Self::default() };
+                // A list is one granule, as a table is.
+                if self.descriptors == self.geometry.entries_per_table() {
+                    self.begin(level);
                 }
                 self.descriptors += 1;
                 max
             }
         };
         let taken = blocks.min(free);
-        self.open = Some((pa + taken * level.entry_bytes(), free - taken));
+        self.open = Some((pa + taken * self.geometry.entry_bytes(level), free - taken));
         taken
     }
 }
 
 /// Calls that map runs of delegated memory.
-pub(crate) fn map_calls(runs: impl Iterator<Item = Run>, limits: Limits) -> u64 {
-    let mut filling = Filling::default();
+pub(crate) fn map_calls(
+    geometry: Geometry,
+    runs: impl Iterator<Item = Run>,
+    limits: Limits,
+) -> u64 {
+    let mut filling = Filling::new(geometry);
     for run in runs {
         fill(&mut filling, run, limits);
     }
@@ -159,11 +173,15 @@ pub(crate) fn map_calls(runs: impl Iterator<Item = Run>, limits: Limits) -> u64 
 }
 
 /// Calls that change the RIPAS of one range, in which the runs will be mapped.
-pub(crate) fn ripas_calls(runs: impl Iterator<Item = Run>, limits: Limits) -> u64 {
+pub(crate) fn ripas_calls(
+    geometry: Geometry,
+    runs: impl Iterator<Item = Run>,
+    limits: Limits,
+) -> u64 {
     let mut calls = 0;
     let mut table_end = None;
     for run in runs {
-        let table = run.level.table_bytes();
+        let table = geometry.table_bytes(run.level);
         let (mut ipa, top) = (run.ipa.raw(), run.range().top().raw());
         if !limits.table_by_table {
             return 1;
@@ -201,8 +219,9 @@ pub(crate) fn joined(
 
 fn fill(filling: &mut Filling, run: Run, limits: Limits) {
     // All of these are powers of two; divisions would take half of the planning time.
-    let shift = run.level.entry_shift();
-    let in_table = run.level.table_bytes() - 1;
+    let geometry = filling.geometry;
+    let shift = geometry.entry_shift(run.level);
+    let in_table = geometry.table_bytes(run.level) - 1;
     let (mut ipa, mut pa, mut left) = (run.ipa.raw(), run.pa.raw(), run.bytes >> shift);
     while left > 0 {
         let to_end = if limits.table_by_table {

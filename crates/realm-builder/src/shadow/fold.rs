@@ -2,7 +2,7 @@
 
 use rmi_abi::Ipa;
 use rmi_abi::rtt::Level;
-use rmi_host::InUse;
+use rmi_host::{InUse, PackedBlock};
 
 use super::{NO_TABLE, Shadow, tag};
 use crate::shadow::budget::look_at;
@@ -22,22 +22,31 @@ impl Shadow<'_> {
         let table = self
             .slot(self.table_number(None, level, ipa)?)
             .filter(|table| table.parent != NO_TABLE)?;
-        if table.live == 0 {
+        let first = table.entries.first()?;
+        let number = self.table_number(None, level, ipa)?;
+        if self.live_part(number).is_none() {
             return Some(Foldable::Void);
         }
-        look_at(table.entries.len());
-        let first = table.entries.first()?;
         let base = first.range()?.base();
-        let (bytes, tag) = (level.entry_bytes(), first.tag());
+        let (bytes, tag) = (self.geometry.entry_bytes(level), first.tag());
         let is_block = level.parent().is_some_and(Level::may_map)
-            && base.is_aligned(level.table_bytes())
-            && table.entries.iter().zip(0u64..).all(|(entry, n)| {
+            && base.is_aligned(self.geometry.table_bytes(level))
+            && self.entries(number).zip(0u64..).all(|(entry, n)| {
                 entry.tag() == tag
                     && entry.range().is_some_and(|range| {
                         range.bytes() == bytes && Some(range.base()) == base.checked_add(n * bytes)
                     })
             });
         is_block.then_some(Foldable::Block)
+    }
+
+    /// The entries of the table that begins with a shadow table.
+    pub(super) fn entries(&self, first: u32) -> impl Iterator<Item = &PackedBlock> {
+        let parts = self.parts_of(first).filter_map(|part| self.slot(part));
+        parts.flat_map(|table| {
+            look_at(table.entries.len());
+            &table.entries
+        })
     }
 
     /// Replaces a foldable table by one entry, and returns its granule.
@@ -47,14 +56,16 @@ impl Shadow<'_> {
         let mut block = InUse::empty();
         let mut tag = tag::SURE;
         if folded == Foldable::Block {
-            let table = self.slot_mut(number)?;
-            look_at(table.entries.len());
-            for entry in &mut table.entries {
-                tag = entry.tag();
-                // The entries are one ascending run.
-                let _ = entry.take().map(|part| block.append(part));
+            for part in self.parts_of(number) {
+                let table = self.slot_mut(part)?;
+                look_at(table.entries.len());
+                for entry in &mut table.entries {
+                    tag = entry.tag();
+                    // The entries are one ascending run.
+                    let _ = entry.take().map(|part| block.append(part));
+                }
+                table.live = 0;
             }
-            table.live = 0;
         }
         let base = self.geometry.table_base(ipa, level);
         let granule = self.remove_table(None, level, ipa);

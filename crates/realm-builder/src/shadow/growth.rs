@@ -96,7 +96,8 @@ impl Shadow<'_> {
     /// for the root tables. What could not be allocated is missing.
     pub(super) fn allocate(&mut self) {
         self.fixed.allocate();
-        let missing = self.roots().saturating_sub(self.slots.len());
+        let roots = self.roots() * self.parts() as usize;
+        let missing = roots.saturating_sub(self.slots.len());
         if missing > 0
             && let Some(tables) = self.slots.growing()
             && let Some(larger) = TableChunks::allocate(tables.chunks(), missing)

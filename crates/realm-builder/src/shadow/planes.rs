@@ -19,8 +19,8 @@ use rmi_abi::{Ipa, IpaRange};
 use rmi_host::command::AuxTree;
 use rmi_host::{InUse, PackedBlock};
 
-use super::{At, ENTRIES, Foldable, NO_TABLE, PRIMARY, Shadow};
-use crate::shadow::budget::{Budget, look_at};
+use super::{At, Foldable, NO_TABLE, PRIMARY, Shadow};
+use crate::shadow::budget::Budget;
 
 /// An entry that shows memory, as the RMM has said.
 const SHOWN: u32 = 0xffff_fffe;
@@ -48,13 +48,15 @@ pub(crate) enum Shows {
 pub(crate) struct Row {
     pub(crate) range: IpaRange,
     pub(crate) level: Level,
+    /// Binary logarithm of the bytes that an entry covers.
+    shift: u8,
     /// Whether the RMM has said what the entries show.
     pub(crate) sure: bool,
 }
 
 impl Row {
     fn of(at: At, sure: bool) -> Self {
-        Self { range: at.range(), level: at.level, sure }
+        Self { range: at.range(), level: at.level, shift: at.shift, sure }
     }
 
     /// The row with another entry that follows.
@@ -64,8 +66,13 @@ impl Row {
         Some(Self { range, ..self })
     }
 
+    /// Bytes that one entry covers.
+    const fn entry_bytes(&self) -> u64 {
+        1 << self.shift
+    }
+
     fn entries(&self) -> u64 {
-        self.range.bytes() / self.level.entry_bytes()
+        self.range.bytes() >> self.shift
     }
 
     /// How many aligned pieces of `bytes` the row touches.
@@ -75,7 +82,7 @@ impl Row {
 
     /// The whole entries below an address, and the entry that has it in its middle, if any.
     pub(crate) fn split(&self, reached: Ipa) -> (IpaRange, IpaRange) {
-        let bytes = self.level.entry_bytes();
+        let bytes = self.entry_bytes();
         let end = reached.align_down(bytes).max(self.range.base()).min(self.range.top());
         let whole = self.range.before(end);
         let part = match reached > end && end < self.range.top() {
@@ -87,7 +94,7 @@ impl Row {
 
     /// The first entry alone.
     pub(crate) fn first(&self) -> Self {
-        let bytes = self.level.entry_bytes();
+        let bytes = self.entry_bytes();
         let range = IpaRange::with_size(self.range.base(), bytes).unwrap_or(self.range);
         Self { range, ..*self }
     }
@@ -316,9 +323,10 @@ impl Shadow<'_> {
                 && let Some(at) = self.walk(ipa, level)
             {
                 ipa = if at.level == level {
-                    let base = at.base.align_down(level.table_bytes());
+                    let bytes = self.geometry.table_bytes(level);
+                    let base = at.base.align_down(bytes);
                     self.remove_table(None, level, base).into_iter().for_each(&mut *lost);
-                    base.checked_add(level.table_bytes()).unwrap_or(range.top())
+                    base.checked_add(bytes).unwrap_or(range.top())
                 } else {
                     self.skip_void(at)
                 };
@@ -329,22 +337,20 @@ impl Shadow<'_> {
     /// Whether one entry could show the same as the table of `level` that covers `ipa` in an
     /// auxiliary tree.
     pub(crate) fn aux_foldable(&self, tree: AuxTree, level: Level, ipa: Ipa) -> Option<Foldable> {
-        let table = self.slot(self.table_number(Some(tree), level, ipa)?);
-        let table = table.filter(|table| table.parent != NO_TABLE)?;
-        let shows = |entry: &PackedBlock| entry.as_number() == Some(SHOWN);
-        look_at(table.entries.len());
-        match usize::from(table.live) {
-            0 => Some(Foldable::Void),
-            ENTRIES if table.entries.iter().all(shows) => Some(Foldable::Block),
-            _ => None,
+        let number = self.table_number(Some(tree), level, ipa)?;
+        self.slot(number).filter(|table| table.parent != NO_TABLE)?;
+        if self.live_part(number).is_none() {
+            return Some(Foldable::Void);
         }
+        let shows = |entry: &PackedBlock| entry.as_number() == Some(SHOWN);
+        self.entries(number).all(shows).then_some(Foldable::Block)
     }
 
     /// Replaces a foldable table of an auxiliary tree by one entry, and returns its granule.
     pub(crate) fn aux_fold(&mut self, tree: AuxTree, level: Level, ipa: Ipa) -> Option<InUse> {
         let folded = self.aux_foldable(tree, level, ipa)?;
         let base = self.geometry.table_base(ipa, level);
-        let range = IpaRange::with_size(base, level.table_bytes()).ok()?;
+        let range = IpaRange::with_size(base, self.geometry.table_bytes(level)).ok()?;
         self.note(tree, range, Shows::Nothing);
         let granule = self.remove_table(Some(tree), level, ipa);
         if folded == Foldable::Block {

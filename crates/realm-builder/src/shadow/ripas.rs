@@ -30,7 +30,7 @@ impl Shadow<'_> {
         if at.base < from {
             return at.top();
         }
-        let bytes = at.level.entry_bytes();
+        let bytes = at.bytes();
         let Some(table) = self.slot_mut(at.table) else { return top };
         let mut reached = at.base;
         for entry in table.entries.get_mut(at.index..).unwrap_or_default() {

@@ -17,12 +17,12 @@ use crate::shadow::slots::Slots;
 use crate::shadow::sorted_slots::Record;
 use crate::shadow::table_slots::TableStorage;
 
-/// Storage for the host's copy of one translation table: 4,096 bytes of entries and less than 100
-/// more.
+/// Storage for the host's copy of 512 entries of a translation table: 4,096 bytes and less than 100
+/// more. Tables of 4 KiB granules have one each, those of 16 KiB four and those of 64 KiB sixteen.
 ///
-/// A Realm needs one for each of its tables, in both halves of its IPA space: its root tables;
-/// below a root at level 0, one for each 512 GiB that is used; one for each GiB that is used and
-/// not mapped by 1 GiB blocks; and one for each 2 MiB that is mapped by pages.
+/// With 4 KiB granules, a Realm needs one for each of its tables, in both halves of its IPA space:
+/// its root tables; below a root at level 0, one for each 512 GiB that is used; one for each GiB
+/// that is used and not mapped by 1 GiB blocks; and one for each 2 MiB that is mapped by pages.
 /// [`plan::shadow_tables`](crate::plan::shadow_tables) counts them. That makes 2.02 MiB for a GiB
 /// mapped by pages, and 4.1 KiB for a GiB mapped by 2 MiB blocks.
 ///

@@ -106,14 +106,15 @@ impl<'m> TableSlots<'m> {
         self.tables.get_mut(number)
     }
 
-    /// The first one that has never been used, if there is one.
-    pub(crate) fn unused(&self) -> Option<u32> {
-        u32::try_from(self.used).ok().filter(|_| self.used < self.len())
+    /// The first one that has never been used, if there are `count` of them.
+    pub(crate) fn unused(&self, count: u32) -> Option<u32> {
+        let is_enough = self.used + count as usize <= self.len();
+        u32::try_from(self.used).ok().filter(|_| is_enough)
     }
 
-    /// Records that the first unused one is used.
-    pub(crate) const fn use_next(&mut self) {
-        self.used += 1;
+    /// Records that the first `count` unused ones are used.
+    pub(crate) const fn use_next(&mut self, count: u32) {
+        self.used += count as usize;
     }
 }
 
@@ -132,18 +133,18 @@ mod tests {
         let mut tables = [ShadowTable::new(), ShadowTable::new()];
         tables[1].live = 1;
         let mut slots = TableSlots::new(TableStorage::Lent(&mut tables));
-        assert_eq!((slots.len(), slots.unused()), (2, Some(0)));
+        assert_eq!((slots.len(), slots.unused(2), slots.unused(3)), (2, Some(0), None));
         assert_eq!(slots.get(1).map(|table| table.live), Some(0));
-        slots.use_next();
-        assert_eq!(slots.unused(), Some(1));
-        slots.use_next();
-        assert_eq!((slots.unused(), slots.get(2).is_none()), (None, true));
+        slots.use_next(1);
+        assert_eq!((slots.unused(1), slots.unused(2)), (Some(1), None));
+        slots.use_next(1);
+        assert_eq!((slots.unused(1), slots.get(2).is_none()), (None, true));
         slots.get_mut(1).unwrap().live = 1;
         let TableStorage::Lent(lent) = slots.take() else { unreachable!("they were lent") };
         assert_eq!((lent[1].live, slots.len()), (0, 0));
         drop(slots);
         let mut slots = TableSlots::new(TableStorage::Lent(lent));
-        slots.use_next();
+        slots.use_next(1);
         slots.get_mut(0).unwrap().live = 1;
         drop(slots);
         assert_eq!(tables[0].live, 0);

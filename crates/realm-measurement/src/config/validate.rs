@@ -3,7 +3,7 @@
 use rmi_abi::feature::{Features, RttPlaneFeature};
 use rmi_abi::realm::{OptionalParameter, RealmParams, S2apEncoding};
 use rmi_abi::rtt::{Geometry, Level};
-use rmi_abi::{Dialect, Pa};
+use rmi_abi::{Dialect, GranuleSize, Pa};
 
 use super::{ConfigError, HashOffer, Parameter, PlaneTables, RealmConfig};
 
@@ -31,9 +31,9 @@ struct Translation {
 }
 
 impl RealmConfig {
-    /// The parameters of `RMI_REALM_CREATE` for an RMM with these features, except for the root
-    /// tables' addresses, which stay 0: one run of [`Geometry::root_tables`] granules, and with
-    /// [`RealmParams::tree_per_plane`] one more for each auxiliary plane.
+    /// The parameters of `RMI_REALM_CREATE` for an RMM with these features and granules of 4 KiB,
+    /// except for the root tables' addresses, which stay 0: one run of [`Geometry::root_tables`]
+    /// granules, and with [`RealmParams::tree_per_plane`] one more for each auxiliary plane.
     ///
     /// # Errors
     ///
@@ -44,8 +44,23 @@ impl RealmConfig {
         features: &Features,
         dialect: Dialect,
     ) -> Result<RealmParams, ConfigError> {
+        self.validate_for(GranuleSize::Size4KiB, features, dialect)
+    }
+
+    /// As [`RealmConfig::validate`], for an RMM that is configured for granules of this size, which
+    /// is that of the Realm's translation tables.
+    ///
+    /// # Errors
+    ///
+    /// As [`RealmConfig::validate`].
+    pub fn validate_for(
+        &self,
+        granule: GranuleSize,
+        features: &Features,
+        dialect: Dialect,
+    ) -> Result<RealmParams, ConfigError> {
         self.check_dialect(dialect)?;
-        let geometry = self.geometry(features)?;
+        let geometry = self.geometry(granule, features)?;
         let lpa2 = self.check_lpa2(features, dialect)?;
         if !features.supports_hash(self.hash) {
             let offered = HashOffer::of(features);
@@ -104,17 +119,19 @@ impl RealmConfig {
         Ok(())
     }
 
-    fn geometry(&self, features: &Features) -> Result<Geometry, ConfigError> {
+    fn geometry(&self, granule: GranuleSize, features: &Features) -> Result<Geometry, ConfigError> {
         let (wanted, max) = (self.ipa_width, features.max_ipa_width());
         if wanted > max {
             return Err(ConfigError::IpaWidth { wanted, max });
         }
         let geometry = match self.start_level {
-            Some(level) => Geometry::with_start_level(wanted, level)?,
+            Some(level) => Geometry::with_granule_from(granule, wanted, level)?,
             // Level 0 needs 44-bit physical addresses. They are at least as wide as the widest IPA
             // space; below that, level 1 suffices everywhere.
-            None if max < 44 && wanted >= 40 => Geometry::with_start_level(wanted, Level::L1)?,
-            None => Geometry::new(wanted)?,
+            None if granule == GranuleSize::Size4KiB && max < 44 && wanted >= 40 => {
+                Geometry::with_start_level(wanted, Level::L1)?
+            }
+            None => Geometry::with_granule(granule, wanted)?,
         };
         let needed = geometry.root_tables();
         match self.root_tables {

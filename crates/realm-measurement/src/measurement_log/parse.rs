@@ -5,7 +5,7 @@ use core::str::FromStr;
 use rmi_abi::address::RangeError;
 use rmi_abi::rec::Mpidr;
 use rmi_abi::rtt::Level;
-use rmi_abi::{Ipa, IpaRange};
+use rmi_abi::{GranuleSize, Ipa, IpaRange};
 use thiserror::Error;
 
 use super::digest::{Digest, DigestError};
@@ -36,6 +36,9 @@ pub enum ParseEventErrorKind {
     /// No dialect has this name.
     #[error("unknown dialect")]
     Dialect,
+    /// Not the size of granules of more than 4 KiB; 4 KiB are not written.
+    #[error("not a granule size, 0x4000 or 0x10000")]
+    Granule,
     /// Not a digest.
     #[error("{0}")]
     Digest(#[source] DigestError),
@@ -116,18 +119,18 @@ impl<'t> Fields<'t> {
         value
     }
 
+    /// The value of the field that comes next, if it has this name.
+    fn optional(&mut self, name: &str) -> Option<Value<'t>> {
+        let value = self.rest().strip_prefix(' ')?.strip_prefix(name)?.strip_prefix('=')?;
+        self.at = self.line.len() - value.len();
+        Some(self.word())
+    }
+
     /// The value of the field that has to come next.
     fn field(&mut self, name: &'static str) -> Result<Value<'t>, ParseEventError> {
-        let value = self
-            .rest()
-            .strip_prefix(' ')
-            .and_then(|rest| rest.strip_prefix(name))
-            .and_then(|rest| rest.strip_prefix('='));
-        let Some(value) = value else {
-            return Err(ParseEventError { at: self.at, kind: ParseEventErrorKind::Missing(name) });
-        };
-        self.at = self.line.len() - value.len();
-        Ok(self.word())
+        let at = self.at;
+        let missing = ParseEventError { at, kind: ParseEventErrorKind::Missing(name) };
+        self.optional(name).ok_or(missing)
     }
 }
 
@@ -144,7 +147,13 @@ impl FromStr for MeasurementEvent {
                 let dialect = fields.field("dialect")?;
                 let refuse = |_| dialect.refuse(ParseEventErrorKind::Dialect);
                 let dialect = dialect.text.parse().map_err(refuse)?;
-                Self::Create { dialect, rim: fields.field("rim")?.digest()? }
+                let granule = match fields.optional("granule") {
+                    None => GranuleSize::Size4KiB,
+                    Some(Value { text: "0x4000", .. }) => GranuleSize::Size16KiB,
+                    Some(Value { text: "0x10000", .. }) => GranuleSize::Size64KiB,
+                    Some(other) => return Err(other.refuse(ParseEventErrorKind::Granule)),
+                };
+                Self::Create { dialect, granule, rim: fields.field("rim")?.digest()? }
             }
             "data" => {
                 let ipa = Ipa::new(fields.field("ipa")?.number()?);

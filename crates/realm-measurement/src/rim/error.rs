@@ -3,7 +3,7 @@
 use rmi_abi::address::RangeError;
 use rmi_abi::realm::{HashAlgorithm, ParamsError};
 use rmi_abi::rtt::Level;
-use rmi_abi::{Dialect, IpaRange};
+use rmi_abi::{Dialect, GranuleSize, Ipa, IpaRange};
 use thiserror::Error;
 
 use crate::measurement_log::DigestError;
@@ -31,6 +31,15 @@ pub enum RimError {
     /// An address is not aligned to granules, or the content leaves the address space.
     #[error("{0}")]
     Range(#[from] RangeError),
+    /// An address is not aligned to the granules of the RMM, which are larger than 4 KiB.
+    #[error("IPA {ipa} is not aligned to granules of {} KiB", .granule.bytes() >> 10)]
+    #[non_exhaustive]
+    Unaligned {
+        /// The address.
+        ipa: Ipa,
+        /// Their size.
+        granule: GranuleSize,
+    },
     /// A Realm cannot start with a region.
     #[error("{0}")]
     Layout(#[from] LayoutError),

@@ -1,24 +1,30 @@
 //! Hashing with the algorithm of a Realm.
 
-use rmi_abi::address::MIN_GRANULE;
+use rmi_abi::GranuleSize;
 use rmi_abi::realm::HashAlgorithm;
 use sha2::{Sha256, Sha384, Sha512};
 
 use crate::measurement_log::{Digest, DigestError};
 
 /// Bytes of a granule.
-pub(super) const GRANULE: usize = 0x1000;
-const _: () = assert!(GRANULE as u64 == MIN_GRANULE);
+pub(super) fn bytes(granule: GranuleSize) -> usize {
+    1 << granule.shift()
+}
 
-/// Hashes `content`, then `zeros` zero bytes, at most a granule of them.
+/// Hashes `content`, then `zeros` zero bytes.
 fn hash_with<H: sha2::Digest>(
     algorithm: HashAlgorithm,
     content: &[u8],
     zeros: usize,
 ) -> Result<Digest, DigestError> {
-    static ZEROS: [u8; GRANULE] = [0; GRANULE];
+    static ZEROS: [u8; 0x1000] = [0; 0x1000];
     let mut hash = H::new_with_prefix(content);
-    hash.update(ZEROS.get(..zeros).unwrap_or(&ZEROS));
+    let mut left = zeros;
+    while left > 0 {
+        let part = ZEROS.get(..left).unwrap_or(&ZEROS);
+        hash.update(part);
+        left -= part.len();
+    }
     Digest::new(algorithm, &hash.finalize())
 }
 
@@ -45,6 +51,7 @@ pub(super) fn hash(algorithm: HashAlgorithm, bytes: &[u8]) -> Result<Digest, Dig
 pub(super) fn hash_granule(
     algorithm: HashAlgorithm,
     content: &[u8],
+    granule: GranuleSize,
 ) -> Result<Digest, DigestError> {
-    hash_filled(algorithm, content, GRANULE.saturating_sub(content.len()))
+    hash_filled(algorithm, content, bytes(granule).saturating_sub(content.len()))
 }

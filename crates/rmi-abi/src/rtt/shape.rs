@@ -5,9 +5,9 @@ use crate::address::{GranuleSize, Ipa};
 
 /// The shape of translation tables made of granules of one size.
 ///
-/// Realm tables use 4 KiB granules today, and [`Geometry`](super::Geometry) is what a host needs
-/// for them. The same rules give the block sizes of address range descriptors, and the tables of an
-/// RMM configured for 16 KiB or 64 KiB. Source: Arm ARM, VMSAv8-64 translation tables.
+/// The tables of a Realm, which have the granule size of its RMM, are a
+/// [`Geometry`](super::Geometry); the same rules give the block sizes of address range descriptors.
+/// Source: Arm ARM, VMSAv8-64 translation tables.
 ///
 /// | Granule | Entries | Level 3 | Level 2 | Level 1 | Level 0 | Level -1 |
 /// |---|---|---|---|---|---|---|

@@ -15,6 +15,11 @@ use crate::platform::Platform;
 /// Entries of an address list: it may not cross the end of its granule.
 pub(super) const LIST_ENTRIES: usize = (MIN_GRANULE / 8) as usize;
 
+/// Entries of an address list that is a whole granule.
+pub(super) const fn entries(granule: GranuleSize) -> usize {
+    1 << (granule.shift() - 3)
+}
+
 /// What an unmap command with a list did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnmappedList {
@@ -182,12 +187,18 @@ impl<P: Platform> Channel<P> {
     /// Clears a page of host memory for a list that the RMM writes, and returns its address: what
     /// the RMM does not write must not look like something that it wrote.
     #[inline(never)]
-    pub(super) fn clear_list(&self, command: Command, list: &mut Undelegated) -> Result<Pa, Error> {
+    pub(super) fn clear_list(
+        &self,
+        command: Command,
+        list: &mut Undelegated,
+        room: usize,
+    ) -> Result<Pa, Error> {
         /// A part of an empty list.
         const ZEROS: [u8; 256] = [0; 256];
 
-        let at = self.page_for(command, list, LIST_ENTRIES * 8)?;
-        for offset in (0..MIN_GRANULE).step_by(ZEROS.len()) {
+        let bytes = room.max(LIST_ENTRIES) * 8;
+        let at = self.page_for(command, list, bytes)?;
+        for offset in (0..bytes as u64).step_by(ZEROS.len()) {
             self.write_host(list, offset, &ZEROS)?;
         }
         Ok(at)
@@ -236,11 +247,11 @@ impl<P: Platform> Channel<P> {
     ) -> Result<Ipa, Error> {
         self.require(command)?;
         let subject = Subject::Ipa(range.base());
-        let room = room.min(LIST_ENTRIES);
+        let room = room.min(entries(granule));
         if room == 0 {
             return Err(Error::argument(command, "there is no room for a run", subject));
         }
-        let at = self.clear_list(command, list)?;
+        let at = self.clear_list(command, list, room)?;
         let count = u16::try_from(room).unwrap_or(0);
         let call = self.unmap_call(command, rd.pa(), range, AddrSet::List { count }, at.raw());
         // SAFETY: the RMM writes to a page that this function borrows exclusively; the command
@@ -335,7 +346,8 @@ impl<P: Platform> Channel<P> {
     }
 
     /// `RMI_RTT_DATA_UNMAP` with a list: as [`Channel::rtt_data_unmap`], and the RMM may continue
-    /// where memory is not contiguous. The runs, at most 512 and at most as many as fit in `runs`,
+    /// where memory is not contiguous. The runs, at most as many as a granule holds (512 of 4 KiB)
+    /// and as fit in `runs`,
     /// are written to `list`, host memory, and from there to `runs`. The memory is then delegated.
     ///
     /// The caller checks the runs against what it mapped.

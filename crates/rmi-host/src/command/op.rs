@@ -266,7 +266,7 @@ impl<P: Platform> Channel<P> {
     ) -> Result<Reclaim, Error> {
         let granule = self.granule_size();
         let room = LIST_ENTRIES;
-        let at = self.clear_list(Command::OpMemReclaim, list)?.raw();
+        let at = self.clear_list(Command::OpMemReclaim, list, room)?.raw();
         let call =
             Call::new(Command::OpMemReclaim, pending.subject, [pending.handle, at, room as u64]);
         let mut reply = Reply::EMPTY;

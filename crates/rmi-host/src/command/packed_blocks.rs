@@ -8,7 +8,7 @@ use rmi_abi::{Command, GranuleSize, Ipa, IpaRange, PaRange};
 use zerocopy::IntoBytes;
 
 use super::Rd;
-use super::list::{LIST_ENTRIES, MapInto};
+use super::list::{MapInto, entries};
 use crate::channel::Channel;
 use crate::error::{Error, Subject};
 use crate::granules::{PackedBlock, Undelegated};
@@ -19,8 +19,8 @@ const CHUNK: usize = 16;
 
 /// A list of memory for one `RMI_RTT_DATA_MAP`, written to a page of host memory while it is built.
 ///
-/// All blocks have the same size; adjacent ones share a descriptor, and the list has space for 512
-/// descriptors.
+/// All blocks have the same size; adjacent ones share a descriptor, and the list has space for as
+/// many descriptors as a granule holds: 512, or 2,048 or 8,192 where granules are larger.
 ///
 /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP, "Address list".
 #[doc(hidden)]
@@ -114,7 +114,7 @@ impl<P: Platform> Channel<P> {
             .and_then(|open| PaRange::new(open.base(), block.top()).ok())
             .filter(|grown| list.holds(grown));
         if grown.is_none() {
-            if list.descriptors() == LIST_ENTRIES {
+            if list.descriptors() == entries(list.granule) {
                 return Ok(Listed::Full);
             }
             if list.closed - list.written == CHUNK {
@@ -259,6 +259,6 @@ impl<P: Platform> Channel<P> {
         if !self.dialect().is_2_0() {
             return self.unmap_first_page_to(rd, range, run);
         }
-        self.unmap_list(Command::RttDataUnmap, rd, range, (list, LIST_ENTRIES), granule, run)
+        self.unmap_list(Command::RttDataUnmap, rd, range, (list, entries(granule)), granule, run)
     }
 }

@@ -2,8 +2,7 @@
 
 use core::fmt;
 
-use rmi_abi::desc::BlockSize;
-use rmi_abi::{GranuleSize, Pa, PaRange};
+use rmi_abi::{Pa, PaRange};
 
 use super::{AnyGranules, Busy, Granules, InUse, Machine, PhantomData};
 
@@ -18,6 +17,27 @@ const LOW_BITS: u32 = 7;
 const HIGH_SHIFT: u32 = 52;
 const HIGH_BITS: u32 = 63 - HIGH_SHIFT;
 const BASE: u64 = (1 << HIGH_SHIFT) - 0x1000;
+/// Bits of the address that are zero in every block except one of 4 KiB: which of the sizes of the
+/// code it has.
+const CLASS_SHIFT: u32 = 12;
+
+/// Code and class of a block whose length has this logarithm; only 4 KiB have the code 0.
+const fn size_of_shift(shift: u32) -> Option<(u64, u64)> {
+    Some(match shift {
+        12 => (0, 0),
+        21 => (1, 0),
+        30 => (2, 0),
+        39 => (3, 0),
+        25 => (1, 1),
+        36 => (2, 1),
+        14 => (3, 1),
+        29 => (1, 2),
+        42 => (2, 2),
+        16 => (3, 2),
+        _ => return None,
+    })
+}
+
 const _: () = assert!(LOW_BITS + HIGH_BITS == Machine::BITS);
 
 /// A machine, in the bits that are not used otherwise.
@@ -29,8 +49,9 @@ const fn place_machine(machine: Machine) -> u64 {
 /// A block of memory in use, or a number, packed into eight bytes: for an owner that has one for
 /// each entry of a translation table.
 ///
-/// A block is 4 KiB, 2 MiB, 1 GiB or 512 GiB, aligned to that. It has a tag of two bits, whose
-/// meaning is up to its owner. It is a token like [`InUse`]: the memory is taken out once, and a
+/// A block is what an entry of translation tables maps, aligned to that: 4 KiB, 2 MiB, 1 GiB or 512
+/// GiB; 16 KiB, 32 MiB or 64 GiB; 64 KiB, 512 MiB or 4 TiB. It has a tag of two bits, whose meaning
+/// is up to its owner. It is a token like [`InUse`]: the memory is taken out once, and a
 /// value that is dropped with memory in it leaks that and counts it.
 ///
 /// Each value also has a flag for its owner, which stays when the memory is taken out.
@@ -72,17 +93,19 @@ impl PackedBlock {
     /// The memory is returned unless it is one aligned block of a size that translation tables map,
     /// at an address below 2^52.
     pub fn memory(memory: InUse, tag: u8) -> Result<Self, InUse> {
-        let size = [BlockSize::Page, BlockSize::Level2, BlockSize::Level1, BlockSize::Level0]
-            .into_iter()
-            .find(|size| size.bytes(GranuleSize::Size4KiB) == memory.bytes());
+        let size = match memory.bytes().is_power_of_two() {
+            true => size_of_shift(memory.bytes().trailing_zeros()),
+            false => None,
+        };
         match size {
-            Some(size)
+            Some((code, class))
                 if memory.base().is_aligned(memory.bytes()) && memory.base().raw() & !BASE == 0 =>
             {
                 let (base, machine) = (memory.base().raw(), place_machine(memory.machine()));
                 core::mem::forget(memory);
                 let tag = (u64::from(tag) & FIELD) << TAG_SHIFT;
-                Ok(Self(base | machine | tag | size.code() << SIZE_SHIFT | MEMORY))
+                let size = code << SIZE_SHIFT | class << CLASS_SHIFT;
+                Ok(Self(base | machine | tag | size | MEMORY))
             }
             _ => Err(memory),
         }
@@ -90,6 +113,16 @@ impl PackedBlock {
 
     const fn has_memory(&self) -> bool {
         self.0 & MEMORY != 0
+    }
+
+    /// Logarithm of the length of the memory: the opposite of [`size_of_shift`].
+    const fn shift(&self) -> u32 {
+        let code = (self.0 >> SIZE_SHIFT & FIELD) as u32;
+        let class = if code == 0 { 0 } else { (self.0 >> CLASS_SHIFT & FIELD) as u32 };
+        let levels_up = if class != 0 && code == 3 { 0 } else { code };
+        // An address has as many bits for each level as a granule of the class has for its entries.
+        let granule = 12 + 2 * class;
+        granule + (granule - 3) * levels_up
     }
 
     /// The number; `None` if the value has memory.
@@ -104,8 +137,8 @@ impl PackedBlock {
         if !self.has_memory() {
             return None;
         }
-        let size = BlockSize::from_code(self.0 >> SIZE_SHIFT & FIELD);
-        PaRange::with_size(Pa::new(self.0 & BASE), size.bytes(GranuleSize::Size4KiB)).ok()
+        let bytes = 1 << self.shift();
+        PaRange::with_size(Pa::new(self.0 & BASE & !(bytes - 1)), bytes).ok()
     }
 
     /// The machine whose memory it is; `None` if the value has a number.
@@ -210,14 +243,16 @@ mod tests {
         #[test]
         fn what_goes_in_comes_out(
             page in 0u64..1 << 40,
-            level in 0u32..4,
+            shift in proptest::sample::select(
+                &[12u32, 21, 30, 39, 14, 25, 36, 16, 29, 42][..]
+            ),
             tag in 0u8..4,
             other in 0u8..4,
             machine in 0u32..1 << 18,
             flag: bool,
         ) {
             let machine = Machine::from_code(machine);
-            let bytes = 0x1000u64 << (9 * level);
+            let bytes = 1u64 << shift;
             let base = (page << 12) & !(bytes - 1);
             let mut packed = PackedBlock::memory(block_of(machine, base, bytes), tag).unwrap();
             let range = PaRange::with_size(Pa::new(base), bytes).unwrap();
@@ -265,7 +300,15 @@ mod tests {
 
     #[test]
     fn what_is_no_block_comes_back() {
-        for (base, bytes) in [(0x1000, 0x2000), (0x1000, 0x20_0000), (1 << 52, 0x1000)] {
+        for (base, bytes) in [
+            (0x1000, 0x2000),
+            (0x1000, 0x20_0000),
+            (1 << 52, 0x1000),
+            (0x1000, 0x4000),
+            (0x4000, 0x1_0000),
+            (0, 0x8000),
+            (0, 1 << 47),
+        ] {
             let memory = PackedBlock::memory(block(base, bytes), 0).unwrap_err();
             assert_eq!((memory.base().raw(), memory.bytes()), (base, bytes));
             free(memory);

@@ -79,7 +79,8 @@ fn measure<M: Machine>(
     }
     memory.pool().undelegate(fixture.session);
     let cost: Cost = realm.dismantle_cost(limits);
-    let tables_back = limits.delegation(cost.destroy * 0x1000);
+    let granule = fixture.session.granule_size();
+    let tables_back = limits.delegation(cost.destroy * granule.bytes(), granule);
     let (before, began) = (fixture.calls(), machine.ticks());
     while realm.dismantle(memory, u32::MAX)? == DismantleProgress::More {}
     memory.pool().undelegate(fixture.session);

@@ -8,7 +8,7 @@ use rmm_model::{Model, Options};
 
 use super::*;
 use crate::shadow::storage::{FixedRecords, Records, ShadowTable};
-use crate::shadow::{NO_TABLE, tag};
+use crate::shadow::{ENTRIES, NO_TABLE, tag};
 
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
@@ -20,7 +20,7 @@ fn range(base: u64, bytes: u64) -> IpaRange {
 }
 
 fn at(level: Level, base: u64) -> At {
-    At { table: 0, index: 0, level, base: Ipa::new(base) }
+    At { table: 0, index: 0, level, shift: (level.entry_shift() & 63) as u8, base: Ipa::new(base) }
 }
 
 fn tree(number: u8) -> AuxTree {
@@ -57,10 +57,10 @@ fn a_number_is_that_of_a_table_or_says_what_an_entry_shows() {
 fn a_row_takes_the_entry_that_follows() {
     for sure in [true, false] {
         let row = Row::of(at(Level::L3, 0x1000), sure);
-        assert_eq!(row, Row { range: range(0x1000, 0x1000), level: Level::L3, sure });
+        assert_eq!(row, Row { range: range(0x1000, 0x1000), level: Level::L3, shift: 12, sure });
         assert_eq!(row.entries(), 1);
         let longer = row.with(at(Level::L3, 0x2000)).unwrap();
-        assert_eq!(longer, Row { range: range(0x1000, 0x2000), level: Level::L3, sure });
+        assert_eq!(longer, Row { range: range(0x1000, 0x2000), level: Level::L3, shift: 12, sure });
         assert_eq!((longer.entries(), longer.first()), (2, row));
         assert_eq!(longer.with(at(Level::L3, 0x3000)).unwrap().entries(), 3);
         assert_eq!(row.with(at(Level::L3, 0x3000)), None);
@@ -72,7 +72,7 @@ fn a_row_takes_the_entry_that_follows() {
 
 #[test]
 fn a_row_is_split_at_any_address() {
-    let row = Row { range: range(2 * MIB, 6 * MIB), level: Level::L2, sure: true };
+    let row = Row { range: range(2 * MIB, 6 * MIB), level: Level::L2, shift: 21, sure: true };
     let split = |reached: u64| row.split(Ipa::new(reached));
     for (reached, whole, part) in [
         (0, 0, None),
@@ -165,6 +165,7 @@ fn the_row_of_what_is_shown_ends_at_a_gap_and_at_a_doubt() {
         let expected = expected.map(|(base, entries, sure)| Row {
             range: range(base * GIB, entries * GIB),
             level: Level::L1,
+            shift: 30,
             sure,
         });
         assert_eq!(row(&shadow, from, top, most), expected, "{from}, {top}, {most}");
