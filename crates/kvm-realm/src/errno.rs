@@ -37,6 +37,8 @@ names! {
     EINTR = 4, "Interrupted by a signal.";
     EIO = 5, "Input/output error; KVM reports it for a VM that is dead.";
     ENXIO = 6, "No such device or address; KVM reports it for what the RMM refuses.";
+    E2BIG = 7, "Too big; of the GIC, an address beyond the end.";
+    ENOEXEC = 8, "Exec format error; of a vCPU, it is not initialised.";
     EBADF = 9, "Not an open file descriptor.";
     EAGAIN = 11, "Try again.";
     ENOMEM = 12, "Out of memory.";
@@ -102,6 +104,8 @@ mod tests {
             (Errno::EINTR, libc::EINTR),
             (Errno::EIO, libc::EIO),
             (Errno::ENXIO, libc::ENXIO),
+            (Errno::E2BIG, libc::E2BIG),
+            (Errno::ENOEXEC, libc::ENOEXEC),
             (Errno::EBADF, libc::EBADF),
             (Errno::EAGAIN, libc::EAGAIN),
             (Errno::ENOMEM, libc::ENOMEM),
@@ -121,7 +125,7 @@ mod tests {
             assert!(Errno::NAMED.contains(&errno), "{errno}");
             assert_eq!(std::io::Error::from(errno).raw_os_error(), Some(number));
         }
-        assert_eq!(Errno::NAMED.len(), 19);
+        assert_eq!(Errno::NAMED.len(), 21);
     }
 
     #[test]

@@ -273,6 +273,6 @@ mod tests {
                 }
             }
         }
-        assert_eq!(all, 27 * 20 * 9);
+        assert_eq!(all, 27 * 22 * 9);
     }
 }

@@ -9,6 +9,8 @@
 pub mod calls;
 pub mod errno;
 pub mod error;
+#[cfg(feature = "fake")]
+pub mod fake;
 pub mod generation;
 pub mod host_memory;
 pub mod kernel;
