@@ -38,6 +38,8 @@
 //! | [`rtt_data_map_init`](crate::Channel::rtt_data_map_init) | `RMI_DATA_CREATE` |
 //! | [`rtt_data_map`](crate::Channel::rtt_data_map), [`rtt_data_map_list`](crate::Channel::rtt_data_map_list) | one `RMI_DATA_CREATE_UNKNOWN`, for the first page |
 //! | [`rtt_data_unmap`](crate::Channel::rtt_data_unmap), [`rtt_data_unmap_list`](crate::Channel::rtt_data_unmap_list), [`rtt_data_unmap_each`](crate::Channel::rtt_data_unmap_each) | one `RMI_DATA_DESTROY`, for the first page or the gap before the next one |
+//! | [`rtt_unprot_map`](crate::Channel::rtt_unprot_map), [`rtt_unprot_map_list`](crate::Channel::rtt_unprot_map_list) | one `RMI_RTT_MAP_UNPROTECTED`, for the first block |
+//! | [`rtt_unprot_unmap`](crate::Channel::rtt_unprot_unmap) and its variants | `RMI_RTT_UNMAP_UNPROTECTED`, for the first entry or the gap before the next one |
 //!
 //! [`CallLimits`](crate::CallLimits) is how much one call does. Errors name the command that was
 //! issued. A method with no equivalent in 1.0 is an error before any call.

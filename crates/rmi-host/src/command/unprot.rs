@@ -5,6 +5,7 @@ use rmi_abi::address::Address;
 use rmi_abi::desc::BlockSize;
 use rmi_abi::flags::{AddrSet, MemAttr, S2Access, UnprotMapFlags};
 use rmi_abi::realm::S2apEncoding;
+use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, IpaRange, PaRange};
 
 use crate::access::AccessFault;
@@ -258,6 +259,15 @@ impl Shared {
         self.shared = SharedMemory::new(rd, ipa, self.rest.take());
     }
 
+    /// The RMM has mapped nothing of it.
+    pub(super) fn take_back(&mut self) {
+        let mut front = self.shared.take_unmapped(0);
+        // It was in front of the rest.
+        let apart = front.append(self.rest.take());
+        drop(apart);
+        self.rest = front;
+    }
+
     /// The RMM has mapped the first `bytes` of it and nothing else.
     fn settle(&mut self, bytes: u64) {
         self.rest = self.shared.take_unmapped(bytes);
@@ -326,7 +336,9 @@ impl<P: Platform> Channel<P> {
     /// `size` is the size of a block. Returns how much was mapped: an RMM may stop anywhere, and no
     /// progress means "not now".
     ///
-    /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_MAP.
+    /// In 1.0 this is one `RMI_RTT_MAP_UNPROTECTED`, which maps the first block.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_MAP; 1.0-rel0, RMI_RTT_MAP_UNPROTECTED.
     ///
     /// # Errors
     ///
@@ -342,6 +354,13 @@ impl<P: Platform> Channel<P> {
         memory: Undelegated,
         size: BlockSize,
     ) -> Result<Shared, ShareFailed> {
+        if !self.dialect().is_2_0() {
+            let mut part = Shared::new(memory);
+            return match self.share_first_block(at, &mut part, size) {
+                Ok(_) => Ok(part),
+                Err(error) => Err(ShareFailed { error, shared: part.shared, host: part.rest }),
+            };
+        }
         let blocks = (size, self.granule_size());
         // Before the call: if code of the embedder panics meanwhile, no token of host memory exists
         // for what a Realm may access.
@@ -366,7 +385,10 @@ impl<P: Platform> Channel<P> {
     /// is there during the call, so that after a panic of the conduit no token of host memory
     /// exists for what a Realm may access. Returns how far the command came.
     ///
-    /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_MAP.
+    /// In 1.0 this is one `RMI_RTT_MAP_UNPROTECTED`, which maps the first block of the first token;
+    /// the list is not used.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_MAP; 1.0-rel0, RMI_RTT_MAP_UNPROTECTED.
     ///
     /// # Errors
     ///
@@ -381,14 +403,19 @@ impl<P: Platform> Channel<P> {
         size: BlockSize,
     ) -> Result<Ipa, Error> {
         let blocks = (size, self.granule_size());
-        let into = self.share_into(at)?;
+        let argument = |what| Error::argument(Command::RttUnprotMap, what, Subject::Ipa(at.ipa));
         if memory.iter().any(|part| !part.shared.is_empty()) {
-            let (what, subject) = ("a part of the memory is shared already", Subject::Ipa(at.ipa));
-            return Err(Error::argument(into.command, what, subject));
+            return Err(argument("a part of the memory is shared already"));
         }
+        if !self.dialect().is_2_0() {
+            let part = memory.first_mut().ok_or(argument("there is no memory"))?;
+            let bytes = self.share_first_block(at, part, size)?;
+            return Ok(part_end(at.ipa, bytes));
+        }
+        let into = self.share_into(at)?;
         let mut top = at.ipa;
         for part in memory.iter_mut() {
-            let next = Ipa::from_raw(top.raw().saturating_add(part.rest.bytes()));
+            let next = part_end(top, part.rest.bytes());
             part.expose(at.rd, core::mem::replace(&mut top, next));
         }
         let ranges = memory.iter().map(|part| &part.shared.memory);
@@ -404,7 +431,7 @@ impl<P: Platform> Channel<P> {
             left -= mapped;
             part.settle(mapped);
         }
-        answer.map(|bytes| Ipa::from_raw(at.ipa.raw().saturating_add(bytes)))
+        answer.map(|bytes| part_end(at.ipa, bytes))
     }
 
     pub(super) fn check_realm(
@@ -427,7 +454,10 @@ impl<P: Platform> Channel<P> {
 
     /// `RMI_RTT_UNPROT_UNMAP`: takes shared memory back, from its start up to where the RMM stops.
     ///
-    /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_UNMAP.
+    /// In 1.0 this is `RMI_RTT_UNMAP_UNPROTECTED` for the first entry, see
+    /// [`Channel::rtt_unprot_unmap_entry`].
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_UNMAP; 1.0-rel0, RMI_RTT_UNMAP_UNPROTECTED.
     ///
     /// # Errors
     ///
@@ -450,7 +480,7 @@ impl<P: Platform> Channel<P> {
     /// off the front of `shared`, after the call. Empty when the RMM stopped before its first entry
     /// ("not now").
     ///
-    /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_UNMAP.
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_UNMAP; 1.0-rel0, RMI_RTT_UNMAP_UNPROTECTED.
     ///
     /// # Errors
     ///
@@ -460,6 +490,31 @@ impl<P: Platform> Channel<P> {
         rd: &Rd,
         shared: &mut SharedMemory,
     ) -> Result<Undelegated, Error> {
+        self.rtt_unprot_unmap_entry(rd, shared, Level::L1)
+    }
+
+    /// As [`Channel::rtt_unprot_unmap_some`], for a caller that knows the tables: no entry above
+    /// `largest` maps the start of the memory.
+    ///
+    /// It matters in 1.0 only, where a call names the level of one entry. The first call names the
+    /// largest level that fits the memory and its addresses, but none above `largest`. If the RMM
+    /// reports that the entry has another level, the next call names that; so a caller that does
+    /// not know the tables may make calls that fail.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_UNMAP; 1.0-rel0, RMI_RTT_UNMAP_UNPROTECTED.
+    ///
+    /// # Errors
+    ///
+    /// As [`Channel::rtt_unprot_unmap`]; all of the memory is still in `shared`.
+    pub fn rtt_unprot_unmap_entry(
+        &self,
+        rd: &Rd,
+        shared: &mut SharedMemory,
+        largest: Level,
+    ) -> Result<Undelegated, Error> {
+        if !self.dialect().is_2_0() {
+            return self.unshare_first_entry(rd, shared, largest);
+        }
         let granule = self.granule_size();
         let command = Command::RttUnprotUnmap;
         let (base, range) = (shared.ipa, shared.ipa_range());
@@ -481,7 +536,9 @@ impl<P: Platform> Channel<P> {
     /// What is unmapped is split off the front of `shared` and passed to `give_back`, token by
     /// token. Returns how far the command came.
     ///
-    /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_UNMAP.
+    /// In 1.0 this is [`Channel::rtt_unprot_unmap_some`] for the first piece; the list is not used.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_UNMAP; 1.0-rel0, RMI_RTT_UNMAP_UNPROTECTED.
     ///
     /// # Errors
     ///
@@ -494,8 +551,11 @@ impl<P: Platform> Channel<P> {
         give_back: &mut dyn FnMut(Undelegated),
     ) -> Result<Ipa, Error> {
         let granule = self.granule_size();
-        self.own(Command::RttUnprotUnmap, rd)?;
-        let command = Command::RttUnprotUnmap;
+        let command = match self.dialect().is_2_0() {
+            true => Command::RttUnprotUnmap,
+            false => Command::RttUnmapUnprotected,
+        };
+        self.own(command, rd)?;
         self.require(command)?;
         let Some(base) = shared.first().map(SharedMemory::ipa) else {
             return Err(Error::argument(command, "there is no memory", Subject::Rmm));
@@ -508,6 +568,13 @@ impl<P: Platform> Channel<P> {
                 return Err(argument("the pieces do not follow each other in the Realm"));
             }
             top = piece.ipa_range().top();
+        }
+        if !self.dialect().is_2_0() {
+            let first = shared.first_mut().ok_or(argument("there is no memory"))?;
+            let host = self.unshare_first_entry(rd, first, Level::L1)?;
+            let top = part_end(base, host.bytes());
+            give_back(host);
+            return Ok(top);
         }
         let range = IpaRange::new(base, top).map_err(|_| argument("there is no memory"))?;
         let pieces = &*shared;
@@ -529,6 +596,11 @@ impl<P: Platform> Channel<P> {
         }
         Ok(top)
     }
+}
+
+/// The end of `bytes` bytes from `ipa` on.
+fn part_end(ipa: Ipa, bytes: u64) -> Ipa {
+    Ipa::from_raw(ipa.raw().saturating_add(bytes))
 }
 
 /// Bytes that `run` has in common with the first `bytes` of the given pieces.

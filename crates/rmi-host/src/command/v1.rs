@@ -2,14 +2,15 @@
 #![expect(unsafe_code, reason = "calls go through the conduit")]
 
 use rmi_abi::address::MIN_GRANULE;
-use rmi_abi::flags::{DataFlags, UnprotectedDesc};
+use rmi_abi::flags::{DataFlags, MemAttr, UnprotectedDesc};
+use rmi_abi::realm::S2apEncoding;
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, Pa, Status};
 
 use crate::channel::{Call, Channel, Reply};
-use crate::command::unprot::{ShareAt, ShareFailed, SharedMemory, Unshared};
+use crate::command::unprot::{ShareAt, ShareFailed, SharedAccess, SharedMemory, Unshared};
 use crate::command::{DelegateFailed, Halted, Rd, UndelegateFailed, delegate_range};
-use crate::error::{Error, Failed, Subject, carries_error};
+use crate::error::{Error, Failed, Subject, Violation, carries_error};
 use crate::granules::{Delegated, Granules, InUse, Owner, Undelegated};
 use crate::ledger::{Ledger, LedgerEvent};
 use crate::platform::Platform;
@@ -206,32 +207,46 @@ impl<P: Platform> Channel<P> {
         memory: Undelegated,
         lpa2: bool,
     ) -> Result<SharedMemory, ShareFailed> {
-        let command = Command::RttMapUnprotected;
         // Before the call: if code of the embedder panics meanwhile, no token of host memory exists
         // for what a Realm may access.
         let shared = SharedMemory::new(at.rd, at.ipa, memory);
-        let memory = shared.range();
-        let argument = |what| Error::argument(command, what, Subject::Ipa(at.ipa));
-        let (memattr, s2ap) = (at.access.memattr, at.access.permissions);
-        let desc = UnprotectedDesc { address: memory.base(), memattr, s2ap }.encode(lpa2);
-        let answer = self
-            .require(command)
-            .and_then(|()| self.own(command, at.rd))
-            .and_then(|()| self.own(command, shared.memory()))
-            .and(desc.ok_or(argument("the memory has no descriptor in this Realm")))
-            .and_then(|desc| {
-                if memory.bytes() != level.entry_bytes() {
-                    return Err(argument("the memory does not fill one entry of the level"));
-                }
-                let args = [at.rd.pa().raw(), at.ipa.raw(), level.to_register(), desc];
-                let call = Call::new(command, Subject::Ipa(at.ipa), args);
-                // SAFETY: the token was given up before.
-                unsafe { self.complete(&call) }
-            });
-        match answer {
-            Ok(_) => Ok(shared),
+        match self.map_entry(at, level, &shared, lpa2) {
+            Ok(()) => Ok(shared),
             Err(error) => Err(ShareFailed::new(error, shared)),
         }
+    }
+
+    /// As [`Channel::rtt_map_unprotected`], for memory whose token was given up already.
+    pub(super) fn map_entry(
+        &self,
+        at: ShareAt<'_>,
+        level: Level,
+        shared: &SharedMemory,
+        lpa2: bool,
+    ) -> Result<(), Error> {
+        let command = Command::RttMapUnprotected;
+        self.require(command)?;
+        self.own(command, at.rd)?;
+        self.own(command, shared.memory())?;
+        let argument = |what| Err(Error::argument(command, what, Subject::Ipa(at.ipa)));
+        if shared.bytes() != level.entry_bytes() {
+            return argument("the memory does not fill one entry of the level");
+        }
+        let SharedAccess { memattr, permissions: s2ap, encoding } = at.access;
+        if encoding != S2apEncoding::Direct {
+            return argument(
+                "the dialect has no other encoding of permissions than the direct one",
+            );
+        }
+        let desc = UnprotectedDesc { address: shared.range().base(), memattr, s2ap }.encode(lpa2);
+        let is_known = !matches!(memattr, MemAttr::Reserved(_));
+        let Some(desc) = desc.filter(|_| is_known) else {
+            return argument("the memory has no descriptor in this Realm");
+        };
+        let args = [at.rd.pa().raw(), at.ipa.raw(), level.to_register(), desc];
+        let call = Call::new(command, Subject::Ipa(at.ipa), args);
+        // SAFETY: the token of host memory was given up for one of shared memory.
+        unsafe { self.complete(&call) }.map(|_| ())
     }
 
     /// `RMI_RTT_UNMAP_UNPROTECTED`: takes back shared memory that is mapped by one entry of
@@ -244,33 +259,50 @@ impl<P: Platform> Channel<P> {
     /// [`ErrorRtt`](Status::ErrorRtt) when nothing is mapped there (up to `level`), a larger block
     /// is mapped (a smaller level), or a table is there (`level`). [`Error::Argument`] when `rd` is
     /// not the Realm that it is shared with, or the memory is less than one entry.
+    /// [`Error::Violation`] when the RMM reports that something is left in the entry.
     pub fn rtt_unmap_unprotected(
         &self,
         rd: &Rd,
         mut shared: SharedMemory,
         level: Level,
     ) -> Result<Unshared, UnshareFailed> {
-        let command = Command::RttUnmapUnprotected;
-        let (ipa, bytes) = (shared.ipa(), level.entry_bytes());
-        let halted = |error| Halted { error, reached: None };
-        let answer = self.check_realm(command, rd, &shared).map_err(halted).and_then(|()| {
-            if shared.bytes() < bytes {
-                let what = "the memory is less than one entry of the level";
-                return Err(halted(Error::argument(command, what, Subject::Ipa(ipa))));
-            }
-            let args = [rd.pa().raw(), ipa.raw(), level.to_register()];
-            let call = Call::new(command, Subject::Ipa(ipa), args);
-            let top = |reply: Reply| Some(Ipa::new(reply.x1())).filter(|top| *top >= ipa);
-            // SAFETY: the command removes memory from a Realm and gives nobody access to any.
-            unsafe { self.complete_or_halt(&call, &[Status::ErrorRtt], top) }
-        });
-        match answer {
-            Ok(_) => {
+        match self.unmap_entry(rd, &shared, level) {
+            Ok(bytes) => {
                 let front = shared.take_front(bytes).map(SharedMemory::unmapped);
                 Ok(Unshared { host: front.unwrap_or_default(), rest: shared })
             }
             Err(Halted { error, reached }) => {
                 Err(UnshareFailed { error, kept: shared, top: reached })
+            }
+        }
+    }
+
+    /// As [`Channel::rtt_unmap_unprotected`], for a token that stays in place. Returns the bytes
+    /// that are unmapped.
+    pub(super) fn unmap_entry(
+        &self,
+        rd: &Rd,
+        shared: &SharedMemory,
+        level: Level,
+    ) -> Result<u64, Halted<Ipa>> {
+        let command = Command::RttUnmapUnprotected;
+        let (ipa, bytes) = (shared.ipa(), level.entry_bytes());
+        self.check_realm(command, rd, shared)?;
+        if shared.bytes() < bytes {
+            let what = "the memory is less than one entry of the level";
+            return Err(Error::argument(command, what, Subject::Ipa(ipa)).into());
+        }
+        let args = [rd.pa().raw(), ipa.raw(), level.to_register()];
+        let call = Call::new(command, Subject::Ipa(ipa), args);
+        let top = |reply: Reply| Some(Ipa::new(reply.x1())).filter(|top| *top >= ipa);
+        // SAFETY: the command removes memory from a Realm and gives nobody access to any.
+        let reply = unsafe { self.complete_or_halt(&call, &[Status::ErrorRtt], top)? };
+        // Nothing is live in the entry any more.
+        match reply.x1().checked_sub(ipa.raw()) {
+            Some(passed) if passed >= bytes => Ok(bytes),
+            _ => {
+                let (violation, subject) = (Violation::Progress, Subject::Ipa(ipa));
+                Err(Error::violation(command, violation, reply.x1(), subject).into())
             }
         }
     }

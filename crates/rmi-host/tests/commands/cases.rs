@@ -445,7 +445,7 @@ pub(crate) fn cases() -> Vec<Case> {
             let (rd, memory) = (rd(RD), host(MEMORY, BYTES / 2));
             outcome!(f.channel(d).rtt_map_unprotected(share_at(&rd), Level::L2, memory, false))
         }),
-        case(C::RttUnmapUnprotected, AT_IPA, NONE, |f, d| {
+        case(C::RttUnmapUnprotected, AT_IPA, TOP, |f, d| {
             let rd = rd(RD);
             outcome!(f.channel(d).rtt_unmap_unprotected(&rd, shared(&rd), Level::L2))
         }),

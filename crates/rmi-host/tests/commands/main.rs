@@ -9,6 +9,7 @@ mod fixture;
 mod lists;
 mod model;
 mod one_by_one;
+mod one_entry;
 mod progress;
 mod ranges;
 mod registers;

@@ -44,12 +44,14 @@ fn arguments_land_where_the_table_says() {
 }
 
 /// Commands of 2.0 in whose place others are issued in 1.0; see `one_by_one`.
-const HAVE_EQUIVALENT: [Command; 5] = [
+const HAVE_EQUIVALENT: [Command; 7] = [
     Command::GranuleRangeDelegate,
     Command::GranuleRangeUndelegate,
     Command::RttDataMap,
     Command::RttDataMapInit,
     Command::RttDataUnmap,
+    Command::RttUnprotMap,
+    Command::RttUnprotUnmap,
 ];
 
 #[test]
