@@ -54,11 +54,22 @@ pub(crate) struct Form {
     /// The claim of the platform that is the hash of the Realm's key.
     binding: i64,
     /// Whether the Realm's claims say whether its memory encryption context is private.
-    has_mec_policy: bool,
+    mec_policy: MecPolicyClaim,
     /// Whether the Realm's claims have the identity of the instance.
     has_instance: bool,
     /// Whether the platform's claims say who requested them.
     has_client: bool,
+}
+
+/// How the Realm's claims say which policy of memory encryption it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MecPolicyClaim {
+    /// Not at all.
+    None,
+    /// By the words "shared" and "private".
+    Text,
+    /// By the numbers 0 and 1.
+    Number,
 }
 
 impl Form {
@@ -70,7 +81,12 @@ impl Form {
             platform_profile: "tag:arm.com,2023:cca_platform#1.0.0",
             realm_profile: "tag:arm.com,2023:realm#1.0.0",
             binding: claims::NONCE,
-            has_mec_policy: version > Version::V1_0,
+            mec_policy: match version {
+                // TF-RMM v0.8.0, which has this claim of later versions.
+                Version::V1_0 if !dialect.is_2_0() => MecPolicyClaim::Text,
+                Version::V1_0 => MecPolicyClaim::None,
+                _ => MecPolicyClaim::Number,
+            },
             has_instance: false,
             has_client: false,
         };

@@ -12,8 +12,12 @@ mod cpu_interface;
 #[cfg(test)]
 mod tests;
 
+use rmi_abi::run::{RecEnter, RecExit};
+
 use crate::options::Options;
+use check::RUN_PAGE_HCR;
 pub(crate) use check::accepts;
+pub(crate) use check::accepts_registers;
 pub use check::accepts_run_page;
 pub(crate) use cpu_interface::Access;
 
@@ -279,6 +283,25 @@ impl VirtualInterface {
     /// TF-RMM return to plane 0.
     pub(crate) fn holds_anything(&self) -> bool {
         self.misr() != 0 || self.lists().iter().any(|list| list.0 != 0)
+    }
+
+    /// Takes over what the host controls of a run of 1.0, and turns the interface on.
+    pub(crate) fn load_run_page(&mut self, enter: &RecEnter) {
+        for (n, list) in enter.gicv3_lrs.iter().enumerate() {
+            self.set_list(n, *list);
+        }
+        let own = self.hcr & !RUN_PAGE_HCR;
+        self.set_hcr(own | enter.gicv3_hcr & RUN_PAGE_HCR | HCR_EN);
+    }
+
+    /// Writes what the host sees of it after a run of 1.0.
+    pub(crate) fn save_run_page(&self, exit: &mut RecExit) {
+        for (to, list) in exit.gicv3_lrs.iter_mut().zip(self.lists()) {
+            *to = list.0;
+        }
+        exit.gicv3_hcr = self.hcr & (RUN_PAGE_HCR | HCR_EOICOUNT);
+        exit.gicv3_misr = self.misr();
+        exit.gicv3_vmcr = self.vmcr;
     }
 
     /// The effect of an exit: the interface is off.

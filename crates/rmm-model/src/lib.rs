@@ -66,10 +66,13 @@
 //!
 //! # What is modelled
 //!
-//! The dialects of 2.0 ([`Options::DIALECTS`]), with 4 KiB granules: the commands of the RMM
-//! itself, of granules, Realms, RECs, translation tables and stateful operations. Of the Realm's
+//! All dialects, with 4 KiB granules: the commands of the RMM itself, of granules, Realms, RECs,
+//! translation tables and, in 2.0, stateful operations; all 23 commands of 1.0. Of the Realm's
 //! calls, PSCI, and RSI 1.0, 1.1 or 2.0 ([`Options::rsi`]) for a Realm that has no devices:
 //! `RSI_RDEV_*` and `RSI_VDEV_*` answer with `RSI_ERROR_STATE`.
+//!
+//! An RMM of 1.0 has the GIC's state in the run page: it loads the list registers from there, and
+//! leaves what the Realm did in the virtual CPU interface of the CPU, which is off.
 //!
 //! The attestation token of a Realm has its measurements, its personalization value and the
 //! challenge of `RSI_ATTESTATION_TOKEN_INIT`, all as they are at that call, and is signed with a
@@ -158,6 +161,12 @@
 //! * The identity of a Realm in its token is random in TF-RMM. In the model, machines that get the
 //!   same calls make the same tokens. The platform's claims are the model's own.
 //! * The GIC's description in `RsiRealmConfig` is that of the model's machine.
+//!
+//! In 1.0 the model does as TF-RMM v0.8.0 where that differs from the text, with these exceptions:
+//!
+//! * v0.8.0 answers calls of the drafts of RSI 1.1 for devices and planes, although it says that it
+//!   has 1.0; in the model they are not supported.
+//! * Interrupts of the extended ranges exist in the model's machine.
 #![no_std]
 
 extern crate alloc;

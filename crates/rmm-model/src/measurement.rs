@@ -2,7 +2,8 @@
 
 use alloc::vec::Vec;
 
-use rmi_abi::measurement::{DataDescriptor, MEASUREMENT_BYTES, RecDescriptor};
+use rmi_abi::IpaRange;
+use rmi_abi::measurement::{DataDescriptor, MEASUREMENT_BYTES, RecDescriptor, RipasDescriptor};
 use rmi_abi::realm::HashAlgorithm;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use zerocopy::IntoBytes;
@@ -85,6 +86,12 @@ impl Measurements {
         let algorithm = self.algorithm;
         let content = hash(algorithm, measured_params);
         self.extend_rim(|rim| hash(algorithm, RecDescriptor::new(rim, content).as_bytes()));
+    }
+
+    /// Extends the initial measurement by an entry that became RAM (1.0).
+    pub(crate) fn add_ripas(&mut self, entry: &IpaRange) {
+        let algorithm = self.algorithm;
+        self.extend_rim(|rim| hash(algorithm, RipasDescriptor::new(rim, entry).as_bytes()));
     }
 
     /// Extends a Realm extensible measurement (1 to 4); false for another index.

@@ -3,6 +3,7 @@
 mod access;
 mod auxiliary;
 mod boot;
+mod by_entry;
 mod coarse;
 mod delegation;
 mod enter;
@@ -13,6 +14,7 @@ mod plane_call;
 mod realm;
 mod realm_call;
 mod rec;
+mod rec_aux;
 mod region_change;
 mod regions;
 mod ripas;
@@ -134,6 +136,11 @@ impl Monitor {
         self.cpus.entry(number).or_insert_with(|| PhysicalCpu::new(vtr))
     }
 
+    /// `ICH_VTR_EL2` of the machine.
+    fn vtr(&self) -> vgic_realm::Vtr {
+        vgic_realm::Vtr::from_raw(Vtr::new(&self.options).value().into())
+    }
+
     /// Whether the call enters a REC on CPU 0 although the host programmed the virtual CPU
     /// interface of another: the number of that CPU.
     pub(crate) fn other_cpu_programmed(&self, x: &Registers) -> Option<u32> {
@@ -248,7 +255,10 @@ impl Monitor {
             Command::RealmActivate => self.realm_activate(x),
             Command::RealmTerminate => self.realm_terminate(x),
             Command::RealmDestroy => self.realm_destroy(x),
+            Command::RecAuxCount => self.rec_aux_count(x),
+            Command::RecCreate if !self.options.dialect.is_2_0() => self.rec_create_with_aux(x),
             Command::RecCreate => self.rec_create(x),
+            Command::RecDestroy if !self.options.dialect.is_2_0() => self.rec_destroy_with_aux(x),
             Command::RecDestroy => self.rec_destroy(x),
             Command::PsciComplete => self.psci_complete(x),
             Command::RttCreate => self.rtt_create(x),
@@ -257,6 +267,11 @@ impl Monitor {
             Command::RttReadEntry => self.rtt_read_entry(x),
             Command::RttInitRipas => self.rtt_init_ripas(x, limit),
             Command::RttSetRipas => self.rtt_set_ripas(x, limit),
+            Command::DataCreate => self.data_create(x),
+            Command::DataCreateUnknown => self.data_create_unknown(x),
+            Command::DataDestroy => self.data_destroy(x),
+            Command::RttMapUnprotected => self.rtt_map_unprotected(x),
+            Command::RttUnmapUnprotected => self.rtt_unmap_unprotected(x),
             Command::RttDataMapInit => self.rtt_data_map_init(x),
             Command::RttDataMap => self.rtt_data_map(x, limit),
             Command::RttUnprotMap => self.rtt_unprot_map(x, limit),

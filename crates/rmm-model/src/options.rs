@@ -127,6 +127,8 @@ pub struct Options {
     /// List registers of each physical CPU: 1 to 16 (`ICH_VTR_EL2.ListRegs`). Feature register 0
     /// of 1.0 must report as many.
     pub list_registers: u8,
+    /// Bits of a virtual machine identifier (1.0 only): 8, or 16 with FEAT_VMID16.
+    pub vmid_bits: u8,
     /// Bits of a virtual interrupt's priority: 5 to 8 (`ICH_VTR_EL2.PRIbits`). All but the eighth
     /// decide on preemption.
     pub priority_bits: u8,
@@ -169,9 +171,10 @@ impl Options {
     /// The dialects of 2.0, all of which can be modelled; the first is what the programs take if
     /// not told. 1.0 is modelled as well, and so is all of [`Dialect::ALL`].
     ///
-    /// An RMM of 1.0 does what TF-RMM v0.8.0 does. What an RMM of 2.0-bet0 or 2.0-bet1 does is modelled by the text of its revision. Where the
-    /// text is silent it does what TF-RMM of July 2026, which is 2.0-bet1 in most points, does. The
-    /// points in which they differ are listed in `unsupported.rs`.
+    /// An RMM of 1.0 does what TF-RMM v0.8.0 does. What an RMM of 2.0-bet0 or 2.0-bet1 does is
+    /// modelled by the text of its revision. Where the text is silent it does what TF-RMM of July
+    /// 2026, which is 2.0-bet1 in most points, does. The points in which they differ are listed in
+    /// `unsupported.rs`.
     pub const DIALECTS: [Dialect; 4] =
         [Dialect::TfRmm2026_07, Dialect::V2_0Bet3, Dialect::V2_0Bet1, Dialect::V2_0Bet0];
 
@@ -220,6 +223,7 @@ impl Options {
             gpt_donates: 0,
             already_active: false,
             list_registers: 16,
+            vmid_bits: 8,
             priority_bits: 5,
             counter_frequency: 1_000_000_000,
             wait_polls: 0,
@@ -287,6 +291,9 @@ impl Options {
         if features.gic_num_lrs().is_some_and(|reported| reported != self.list_registers) {
             return Err(OptionsError::Gic);
         }
+        if ![8, 16].contains(&self.vmid_bits) {
+            return Err(OptionsError::Vmid);
+        }
         self.check_regions()?;
         let has = |command: Command| command.form(self.dialect).is_some();
         let has_operations = self.dialect.is_2_0();
@@ -304,6 +311,7 @@ impl Options {
             ("blocked_objects", self.blocked_objects, has_operations),
             ("untracked", !self.untracked.is_empty(), has(Command::GranuleTrackingGet)),
             ("coarse", !self.coarse.is_empty(), has(Command::GranuleTrackingGet)),
+            ("vmid_bits", self.vmid_bits != 8, !has_operations),
             (
                 "conditional_donations",
                 self.conditional_donations,
@@ -400,6 +408,8 @@ pub enum OptionsError {
     /// A CPU has 1 to 16 list registers, as many as the features of 1.0 report, and 5 to 8 bits of
     /// priority.
     Gic,
+    /// Virtual machine identifiers have 8 or 16 bits.
+    Vmid,
     /// The named number of granules does not fit a request, the other options or the parameters of
     /// 1.0, or is not a power of two although donations are contiguous.
     Donation(&'static str),
@@ -419,6 +429,7 @@ impl fmt::Display for OptionsError {
             Self::Gic => f.write_str(
                 "list_registers must be 1 to 16, as many as reported, and priority_bits 5 to 8",
             ),
+            Self::Vmid => f.write_str("vmid_bits must be 8 or 16"),
             Self::Donation(name) => write!(f, "{name} cannot be asked for in one request"),
         }
     }
@@ -515,6 +526,9 @@ mod tests {
         assert_eq!(accepts(&|o| o.coarse.push(o.dram)), absent("coarse"));
         assert_eq!(accepts(&|o| o.yield_every = NonZeroU32::new(1)), Ok(()));
         assert_eq!(accepts(&|o| o.rec_aux_granules = 0), Ok(()));
+        assert_eq!(accepts(&|o| o.vmid_bits = 16), Ok(()));
+        assert_eq!(accepts(&|o| o.vmid_bits = 15), Err(OptionsError::Vmid));
+        assert!(check(&|o| o.vmid_bits = 16));
         let aux = accepts(&|o| o.rec_aux_granules = 17);
         assert_eq!(aux, Err(OptionsError::Donation("rec_aux_granules")));
         // The features and the machine agree about list registers.

@@ -199,15 +199,15 @@ impl Tree {
         }
     }
 
-    /// First IPA, from the entry of `walk` on, that a live entry covers; the end of that table if
-    /// none does.
-    pub(crate) fn next_live(&self, walk: &Walk) -> u64 {
+    /// First IPA, from `ipa` in the entry of `walk` on, that a live entry covers; the end of that
+    /// table if none does.
+    pub(crate) fn next_live(&self, walk: &Walk, ipa: Ipa) -> u64 {
         let entries = self.tables.get(&walk.table);
         let steps = entries
             .and_then(|table| table.iter().skip(walk.index).position(|entry| entry.is_live()))
             .unwrap_or(ENTRIES - walk.index.min(ENTRIES));
         let distance = walk.level.entry_bytes().saturating_mul(steps as u64);
-        walk.base.raw().saturating_add(distance)
+        walk.base.raw().saturating_add(distance).max(ipa.raw())
     }
 
     /// Replaces the entry that `parent` found by the new table `pa`, whose entries get what the
@@ -240,6 +240,10 @@ impl Tree {
         let table = self.tables.get(&pa).ok_or(FoldError::NotHomogeneous)?;
         let [first, ..] = **table;
         let bytes = parent.level.child().map_or(0, Level::entry_bytes);
+        // As TF-RMM, which counts the entries before it compares them.
+        if !parent.level.may_map() && table.iter().all(|entry| entry.pins_table()) {
+            return Err(FoldError::NoBlocks);
+        }
         let alike = !matches!(first, Entry::Table { .. })
             && table
                 .iter()

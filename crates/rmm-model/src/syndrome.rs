@@ -6,6 +6,8 @@ use rmi_abi::esr::{Esr, ExceptionClass};
 use rmi_abi::rtt::Level;
 use rmi_abi::{Dialect, Ipa};
 
+use crate::unsupported::{tells_deadline, tells_what_cannot_be_emulated};
+
 /// EC, bits 31:26.
 const CLASS: u64 = 0x3f << 26;
 /// IL.
@@ -62,8 +64,8 @@ pub(crate) fn data_access(bytes: u8, write: bool, status: u64) -> Esr {
 }
 
 /// What the host sees of a data abort at an unprotected IPA.
-pub(crate) fn unprotected_abort(esr: Esr) -> u64 {
-    if esr.is_valid_syndrome() {
+pub(crate) fn unprotected_abort(esr: Esr, dialect: Dialect) -> u64 {
+    if esr.is_valid_syndrome() || tells_what_cannot_be_emulated(dialect) {
         esr.0 & (OPAQUE_ABORT | VALID | SIZE | WIDE | WRITE)
     } else {
         esr.0 & (OPAQUE_ABORT | LENGTH)
@@ -79,7 +81,7 @@ pub(crate) fn opaque_abort(esr: Esr) -> u64 {
 /// the dialect reports deadlines.
 pub(crate) fn wfx(esr: Esr, dialect: Dialect) -> u64 {
     let kind = esr.0 & (CLASS | TRAPPED);
-    match (esr.wfx().has_deadline(), dialect.tells_wait_deadline()) {
+    match (esr.wfx().has_deadline(), tells_deadline(dialect)) {
         (false, _) => kind,
         (true, true) => kind | DEADLINE,
         (true, false) => kind & !0b10,
@@ -91,14 +93,16 @@ pub(crate) fn wait_register(esr: Esr) -> u8 {
     ((esr.0 & SYSREG_RT) >> 5).to_le_bytes()[0]
 }
 
-/// What the host sees of a system error.
-pub(crate) fn system_error(esr: u64) -> u64 {
-    esr & (CLASS | VALID | SET | NO_FAR | EXTERNAL | STATUS)
+/// What the host sees of a system error. As TF-RMM v0.8.0, the class is missing in 1.0.
+pub(crate) fn system_error(esr: u64, dialect: Dialect) -> u64 {
+    let class = if dialect.is_2_0() { CLASS } else { 0 };
+    esr & (class | VALID | SET | NO_FAR | EXTERNAL | STATUS)
 }
 
-/// What the host sees of a system register access: not which general purpose register it uses.
-pub(crate) fn sysreg(esr: Esr) -> u64 {
-    esr.0 & !SYSREG_RT
+/// What the host sees of a system register access: not which general purpose register it uses, but
+/// as TF-RMM v0.8.0 that, too, in 1.0.
+pub(crate) fn sysreg(esr: Esr, dialect: Dialect) -> u64 {
+    if dialect.is_2_0() { esr.0 & !SYSREG_RT } else { esr.0 }
 }
 
 /// Rt of a system register access.
@@ -134,12 +138,25 @@ mod tests {
     /// Recorded from TF-RMM 9a7f8ef4.
     #[test]
     fn masks_are_those_of_tf_rmm() {
+        let dialect = Dialect::TfRmm2026_07;
         assert_eq!(opaque_abort(Esr(0x93c5_0047)), 0x9000_0007);
-        assert_eq!(unprotected_abort(Esr(0x93c5_0047)), 0x91c0_0047);
-        assert_eq!(unprotected_abort(Esr(0x93a7_0007)), 0x9180_0007);
-        assert_eq!(unprotected_abort(Esr(0x9200_0047)), 0x9200_0007);
+        assert_eq!(unprotected_abort(Esr(0x93c5_0047), dialect), 0x91c0_0047);
+        assert_eq!(unprotected_abort(Esr(0x93a7_0007), dialect), 0x9180_0007);
+        assert_eq!(unprotected_abort(Esr(0x9200_0047), dialect), 0x9200_0007);
         assert_eq!(opaque_abort(Esr(0x8200_0007)), 0x8000_0007);
-        assert_eq!(system_error(0xbe00_0811), 0xbc00_0811);
+        assert_eq!(system_error(0xbe00_0811, dialect), 0xbc00_0811);
+        assert_eq!(sysreg(Esr(0x6232_c1a0), dialect), 0x6232_c000);
+    }
+
+    /// The masks of TF-RMM v0.8.0, `ESR_EMULATED_ABORT_MASK` and others.
+    #[test]
+    fn masks_of_1_0_are_those_of_tf_rmm_080() {
+        let dialect = Dialect::V1_0;
+        assert_eq!(unprotected_abort(Esr(0x93c5_0047), dialect), 0x91c0_0047);
+        assert_eq!(unprotected_abort(Esr(0x92c5_8047), dialect), 0x90c0_8047);
+        assert_eq!(system_error(0xbe00_0811, dialect), 0x811);
+        assert_eq!(sysreg(Esr(0x6232_c1a0), dialect), 0x6232_c1a0);
+        assert_eq!(wfx(Esr(0x07e0_0043), dialect), 0x0400_0001);
     }
 
     #[test]

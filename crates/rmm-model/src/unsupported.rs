@@ -1,6 +1,8 @@
 //! Differences between dialects in behaviour, not in encoding, and the answers to commands that are
 //! not modelled.
 //!
+//! What is different in 1.0 is what TF-RMM v0.8.0 does, and is named where it is done.
+//!
 //! | | tf-rmm-2026-07 | 2.0-bet0 | 2.0-bet1 | 2.0-bet3 |
 //! |---|---|---|---|---|
 //! | command of an absent feature | mostly as if unknown | `ERROR_NOT_SUPPORTED` | `ERROR_NOT_SUPPORTED` | `ERROR_NOT_SUPPORTED` |
@@ -108,8 +110,31 @@ pub(crate) fn tracking_get_needs_active(dialect: Dialect) -> bool {
     dialect == Dialect::V2_0Bet0
 }
 
-/// Whether the RMM answers as TF-RMM of July 2026, where that differs from the text of the
-/// specification.
+/// Whether the RMM answers as TF-RMM of July 2026 and v0.8.0, where that differs from the text of
+/// the specification.
 pub(crate) fn answers_as_tf_rmm(dialect: Dialect) -> bool {
+    matches!(dialect, Dialect::TfRmm2026_07 | Dialect::V1_0)
+}
+
+/// Whether a measurement that a Realm reads leaves registers above it as they were.
+pub(crate) fn keeps_registers_above_measurement(dialect: Dialect) -> bool {
     dialect == Dialect::TfRmm2026_07
+}
+
+/// Whether the exit of a wait says that it has a deadline, and when. TF-RMM v0.8.0 does not say so,
+/// although the text of 1.0 does.
+pub(crate) fn tells_deadline(dialect: Dialect) -> bool {
+    dialect.tells_wait_deadline() && dialect.is_2_0()
+}
+
+/// Whether the host is told of an access to an unprotected IPA what it is even if the access cannot
+/// be emulated, as TF-RMM v0.8.0 does. By the texts it is not.
+pub(crate) fn tells_what_cannot_be_emulated(dialect: Dialect) -> bool {
+    !dialect.is_2_0()
+}
+
+/// Whether the host is told of a permission fault of a fetch, as TF-RMM v0.8.0 does; otherwise the
+/// Realm takes it.
+pub(crate) fn tells_denied_fetches(dialect: Dialect) -> bool {
+    !dialect.is_2_0()
 }

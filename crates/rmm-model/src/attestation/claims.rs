@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 use rmi_abi::realm::{HashAlgorithm, RPV_BYTES};
 use sha2::{Digest, Sha256};
 
-use super::Form;
 use super::cbor::Encoder;
 use super::test_key::REALM_KEY;
+use super::{Form, MecPolicyClaim};
 
 /// Claims of both. Source: draft-ffm-rats-cca-token-04, 4.
 pub(super) const NONCE: i64 = 10;
@@ -64,7 +64,8 @@ impl RealmClaims<'_> {
     /// The claims, encoded in the order of TF-RMM.
     pub(crate) fn encode(&self, form: &Form) -> Vec<u8> {
         let mut claims = Encoder::new();
-        claims.map(8 + u64::from(form.has_instance) + u64::from(form.has_mec_policy));
+        let has_mec_policy = form.mec_policy != MecPolicyClaim::None;
+        claims.map(8 + u64::from(form.has_instance) + u64::from(has_mec_policy));
         claims.int(NONCE).bytes(&self.challenge);
         if form.has_instance {
             claims.int(INSTANCE_ID).bytes(&instance_id(&self.number.to_le_bytes()));
@@ -73,9 +74,12 @@ impl RealmClaims<'_> {
         claims.int(PUBLIC_KEY).bytes(&REALM_KEY.cose_key());
         claims.int(HASH_ALGORITHM).text(hash_name(self.algorithm));
         claims.int(PUBLIC_KEY_HASH_ALGORITHM).text(hash_name(HashAlgorithm::Sha256));
-        if form.has_mec_policy {
-            claims.int(MEC_POLICY).int(self.private_mec.into());
-        }
+        match (form.mec_policy, self.private_mec) {
+            (MecPolicyClaim::None, _) => &mut claims,
+            (MecPolicyClaim::Number, private) => claims.int(MEC_POLICY).int(private.into()),
+            (MecPolicyClaim::Text, false) => claims.int(MEC_POLICY).text("shared"),
+            (MecPolicyClaim::Text, true) => claims.int(MEC_POLICY).text("private"),
+        };
         claims.int(PROFILE).text(form.realm_profile);
         let [initial, extensible @ ..] = &self.measurements;
         claims.int(INITIAL_MEASUREMENT).bytes(initial);

@@ -7,7 +7,7 @@ use super::{EOI, HW, PRIORITY_SHIFT, STATE};
 
 /// The bits of `ICH_HCR_EL2` that an RMM of 1.0 takes from the run page: UIE, LRENPIE, NPIE, the
 /// four of group enables, TDIR.
-const RUN_PAGE_HCR: u64 = 0xfe | 1 << 14;
+pub(super) const RUN_PAGE_HCR: u64 = 0xfe | 1 << 14;
 /// `ICH_LR<n>_EL2.pINTID`, bits 44:32.
 const PINTID: u64 = 0x1fff << 32;
 
@@ -34,7 +34,7 @@ pub(crate) fn accepts(lists: impl Iterator<Item = u64> + Clone) -> bool {
 }
 
 /// Whether an RMM of 1.0 accepts the GIC's fields of a run page, on a CPU with this `ICH_VTR_EL2`;
-/// it answers `RMI_ERROR_REC` otherwise. The model plays no RMM of 1.0; this is for tests of hosts.
+/// it answers `RMI_ERROR_REC` otherwise.
 ///
 /// * `gicv3_hcr` has no other bits than UIE, LRENPIE, NPIE, those of group enables, and TDIR.
 /// * A list register that is not invalid is not a hardware interrupt, has no priority bits that the
@@ -42,12 +42,19 @@ pub(crate) fn accepts(lists: impl Iterator<Item = u64> + Clone) -> bool {
 ///   same interrupt.
 /// * List registers that the CPU lacks are 0.
 ///
-/// Source: DEN0137 1.0-rel0, "RMI_REC_ENTER"; TF-RMM 0.6.0, `gic_validate_state`, which does not
-/// look at list registers that the CPU lacks.
+/// The model's RMM does as TF-RMM and does not look at list registers that the CPU lacks; a host
+/// that follows the specification writes 0 there.
+///
+/// Source: DEN0137 1.0-rel0, "RMI_REC_ENTER"; TF-RMM v0.8.0, `gic_validate_state`.
 #[must_use]
 pub fn accepts_run_page(enter: &RecEnter, vtr: Vtr) -> bool {
-    let count = vtr.list_registers();
-    let (there, lacking) = enter.gicv3_lrs.split_at_checked(count).unwrap_or_default();
+    let lacking = enter.gicv3_lrs.iter().skip(vtr.list_registers());
+    lacking.into_iter().all(|list| *list == 0) && accepts_registers(enter, vtr)
+}
+
+/// The same for the list registers that the CPU has.
+pub(crate) fn accepts_registers(enter: &RecEnter, vtr: Vtr) -> bool {
+    let there = enter.gicv3_lrs.get(..vtr.list_registers()).unwrap_or_default();
     let lacking_priorities = 0xff_u64 >> vtr.priority_bits().min(8);
     let most = if vtr.raw() >> 23 & 0b111 == 0 { 0xffff } else { 0xff_ffff };
     let exists = |list: u64| {
@@ -60,7 +67,6 @@ pub fn accepts_run_page(enter: &RecEnter, vtr: Vtr) -> bool {
             && exists(list)
     };
     enter.gicv3_hcr & !RUN_PAGE_HCR == 0
-        && lacking.iter().all(|list| *list == 0)
         && there.iter().filter(|list| is_valid(**list)).all(|list| is_acceptable(*list))
         && accepts(there.iter().copied())
 }

@@ -148,10 +148,10 @@ impl Monitor {
         let found = walk_tree(realm, index, ipa, Level::L3)?;
         let tree = realm.tree_mut(index).ok_or(Status::ErrorInput)?;
         let Some(entry) = unmapped(found.entry) else {
-            return Err(Answer::walk(index, found.level).x1(tree.next_live(&found)));
+            return Err(Answer::walk(index, found.level).x1(tree.next_live(&found, ipa)));
         };
         tree.set(&found, entry);
-        Ok(Answer::success().x1(tree.next_live(&found)))
+        Ok(Answer::success().x1(tree.next_live(&found, ipa)))
     }
 
     /// X2 has a name in the interface, but TF-RMM gives it no value.
@@ -163,7 +163,7 @@ impl Monitor {
         let found = walk_tree(realm, index, ipa, realm.tree.geometry().start_level())?;
         let tree = realm.tree_mut(index).ok_or(Status::ErrorInput)?;
         tree.set(&found, Entry::VoidNs);
-        Ok(Answer::success().x1(tree.next_live(&found)))
+        Ok(Answer::success().x1(tree.next_live(&found, ipa)))
     }
 
     pub(super) fn rtt_aux_prot_map(&mut self, x: &Registers, limit: Option<u64>) -> Answered {

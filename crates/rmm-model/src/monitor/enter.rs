@@ -8,7 +8,7 @@ use core::mem::{self, offset_of};
 use rmi_abi::esr::ExceptionClass;
 use rmi_abi::rtt::Ripas;
 use rmi_abi::run::{ExitReason, RecEnter, RecEnterFlags, RecExit, RecRun};
-use rmi_abi::{Dialect, Ipa, Pa, Status};
+use rmi_abi::{Dialect, Ipa, Pa, ResultWord, Status};
 use rmi_host::Registers;
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -16,7 +16,7 @@ use super::access::Translation;
 use super::plane_call::reported;
 use super::{GuestKey, Monitor, require_state};
 use crate::answer::{Answer, require};
-use crate::gic::{Group, VirtualInterface, Vtr};
+use crate::gic::{self, Group, VirtualInterface, Vtr};
 use crate::granule::GranuleState;
 use crate::guest::{Action, DeviceRequest, Guest, GuestCpu, GuestIdentity, Outcome};
 use crate::realm::RealmState;
@@ -100,6 +100,7 @@ impl Monitor {
     /// that it exited before it ran.
     pub(super) fn rec_enter(&mut self, cpu: u32, x: &Registers) -> Result<Box<Entered>, Answer> {
         let [_, address, run, ..] = *x;
+        let gic_in_run_page = self.options.dialect.gic_in_run_page();
         let run = Pa::new(run);
         let is_host_page = self.granules.is(run, GranuleState::Undelegated);
         require(is_host_page, Status::ErrorInput)?;
@@ -108,8 +109,17 @@ impl Monitor {
         let rd = rec.rd;
         let mut enter = RecEnter::new_zeroed();
         self.memory.read(run, enter.as_mut_bytes());
-        require_state(self.realm(rd.raw())?, &[RealmState::Active])?;
-        let interface = self.cpu(cpu).interface.may_enter();
+        let realm = self.realm(rd.raw())?;
+        if realm.state == RealmState::SystemOff && gic_in_run_page {
+            // 1.0 says which state it is.
+            let ResultWord(word) = ResultWord::from_status(Status::ErrorRealm);
+            return Err(Answer::from(ResultWord(word | 1 << 8)));
+        }
+        require_state(realm, &[RealmState::Active])?;
+        let interface = match gic_in_run_page {
+            true => gic::accepts_registers(&enter, self.vtr()),
+            false => self.cpu(cpu).interface.may_enter(),
+        };
         let rec = self.rec(address)?;
         require(rec.runnable, Status::ErrorRec)?;
         require(!matches!(rec.last_exit, LastExit::Psci(_)), Status::ErrorRec)?;
@@ -139,6 +149,9 @@ impl Monitor {
         let rec = Pa::new(address);
         self.return_to_plane_0(rec, cpu).map_err(|()| Answer::from(Status::ErrorInput))?;
         self.start_running(cpu);
+        if gic_in_run_page {
+            self.load_run_page(rec, cpu, &enter);
+        }
         self.load_plane(rec, cpu);
         if self.timers_end_run(rec, cpu) || self.is_interrupted(rec, cpu) {
             // The physical interrupt is taken before the first instruction.
@@ -194,11 +207,28 @@ impl Monitor {
         }
     }
 
-    /// Ends a run: the interface of the host is on the CPU again, and off.
+    /// Puts the interface of a REC of 1.0 on the CPU: what the Realm had set, with the list
+    /// registers of the run page and the enables of `ICH_HCR_EL2` that the host controls.
+    fn load_run_page(&mut self, address: Pa, number: u32, enter: &RecEnter) {
+        let fresh = VirtualInterface::new(Vtr::new(&self.options));
+        let own = self.recs.get(&address).and_then(|rec| rec.own.interface);
+        let mut interface = own.unwrap_or(fresh);
+        interface.load_run_page(enter);
+        let cpu = self.cpu(number);
+        cpu.realms_use_it |= interface.holds_anything();
+        cpu.interface = interface;
+    }
+
+    /// Ends a run: the interface of the host is on the CPU again, and off. In 1.0 it is the Realm's
+    /// that is left there.
     fn leave_cpu(&mut self, address: Pa, number: u32) {
         let physical = self.cpu(number).interface;
+        let gic_in_run_page = self.options.dialect.gic_in_run_page();
         let host = self.recs.get_mut(&address).and_then(|rec| {
             rec.running = false;
+            if gic_in_run_page {
+                rec.own.interface = Some(physical);
+            }
             let host = rec.host_interface.take()?;
             rec.own.interface = Some(physical);
             Some(host)
@@ -340,10 +370,14 @@ impl Monitor {
     /// Ends an entry: completes the exit record and writes it to the run page.
     fn write_exit(&mut self, address: Pa, mut exit: Exit) {
         let now = self.clock.now();
+        let gic_in_run_page = self.options.dialect.gic_in_run_page();
         let Some(rec) = self.recs.get_mut(&address) else { return };
         let timers = rec.reported.take().unwrap_or_else(|| reported(rec, now));
         [exit.cntp_ctl, exit.cntp_cval, exit.cntv_ctl, exit.cntv_cval] = timers;
         rec.timers.show(now);
+        if gic_in_run_page && let Some(interface) = &rec.own.interface {
+            interface.save_run_page(&mut exit);
+        }
         self.write_record(address, &exit);
     }
 

@@ -43,7 +43,14 @@ impl Monitor {
     ) -> Answered {
         let mut page = RealmParamsPage::new_zeroed();
         self.read_host_page(params, page.as_mut_bytes())?;
+        let is_1_0 = !self.options.dialect.is_2_0();
+        if is_1_0 {
+            // TF-RMM v0.8.0 does not look at this field of a later version; others it refuses.
+            page.ats_plane = 0;
+        }
         let geometry = self.checked(&page)?;
+        let vmid = is_1_0.then_some(page.vmid);
+        require(vmid.is_none_or(|vmid| self.vmid_is_free(vmid)), Status::ErrorInput)?;
         let mut planes = Planes::of(&page, &self.features).ok_or(Status::ErrorInput)?;
         let wanted = planes.trees_wanted(&page);
         let aux: Vec<Pa> = page.aux_rtt_base.into_iter().take(wanted).map(Pa::new).collect();
@@ -51,7 +58,7 @@ impl Monitor {
         let tables = self.root_tables(&geometry, rd, root, &aux)?;
 
         let flags = RealmFlags0::from_bits_retain(page.flags0);
-        let private_mec = flags.contains(RealmFlags0::MEC_PRIVATE);
+        let private_mec = !is_1_0 && flags.contains(RealmFlags0::MEC_PRIVATE);
         if private_mec {
             let taken = self.realms.values().filter(|realm| realm.private_mec).count() as u64;
             require(taken < self.features.mec_count(), Status::ErrorGlobal)?;
@@ -79,6 +86,7 @@ impl Monitor {
             rpv: page.rpv,
             number: self.realms_created,
             lpa2,
+            vmid,
             private_mec,
             recs_created: 0,
             recs: 0,
@@ -87,6 +95,12 @@ impl Monitor {
         self.realms.insert(rd, realm);
         self.realms_created = self.realms_created.wrapping_add(1);
         Ok(Answer::success())
+    }
+
+    /// Whether the machine has that virtual machine identifier, and no Realm holds it.
+    fn vmid_is_free(&self, vmid: u16) -> bool {
+        u32::from(vmid) >> self.options.vmid_bits == 0
+            && self.realms.values().all(|realm| realm.vmid != Some(vmid))
     }
 
     /// The root tables of all trees, which must not overlap each other or the descriptor.
@@ -128,18 +142,30 @@ impl Monitor {
         };
         let sve_fits = !flags.contains(RealmFlags0::SVE)
             || features.sve_vl().is_some_and(|most| page.sve_vl <= most);
+        // As TF-RMM v0.8.0 on a CPU without FEAT_HPMN0, 1.0 has no PMU without counters.
+        let fewest = u8::from(!dialect.is_2_0());
         let pmu_fits = !flags.contains(RealmFlags0::PMU)
-            || features.pmu_num_ctrs().is_some_and(|most| page.pmu_num_ctrs <= most);
+            || features
+                .pmu_num_ctrs()
+                .is_some_and(|most| (fewest..=most).contains(&page.pmu_num_ctrs));
         // Only 2.0-bet0 has the flag, and the model has no such feature.
         let ats_fits = dialect != Dialect::V2_0Bet0
             || !RealmFlags1::from_bits_retain(page.flags1).contains(RealmFlags1::ATS);
-        let mec_fits = [0, RealmFlags0::MEC_PRIVATE.bits()].contains(&(page.flags0 & MEC_POLICY));
-        let hash_fits = HashAlgorithm::from(page.hash_algo).digest_bytes().is_some();
+        let mec_fits = !dialect.is_2_0()
+            || [0, RealmFlags0::MEC_PRIVATE.bits()].contains(&(page.flags0 & MEC_POLICY));
+        // TF-RMM v0.8.0 knows this flag of a later version.
+        let devices_fit = dialect.is_2_0() || !flags.contains(RealmFlags0::DA);
+        let hash = HashAlgorithm::from(page.hash_algo);
+        let hash_fits = match dialect.is_2_0() {
+            true => hash.digest_bytes().is_some(),
+            false => matches!(hash, HashAlgorithm::Sha256 | HashAlgorithm::Sha512),
+        };
         let valid = lpa2_fits
             && sve_fits
             && pmu_fits
             && ats_fits
             && mec_fits
+            && devices_fit
             && hash_fits
             && page.s2sz <= features.max_ipa_width()
             && (1..=features.num_bps()).contains(&page.num_bps)
@@ -174,8 +200,11 @@ impl Monitor {
 
     pub(super) fn realm_destroy(&mut self, x: &Registers) -> Answered {
         let [_, rd, ..] = *x;
+        let is_terminated_first = self.options.dialect.is_2_0();
         let realm = self.realm(rd)?;
-        require_state(realm, &[RealmState::Zombie])?;
+        if is_terminated_first {
+            require_state(realm, &[RealmState::Zombie])?;
+        }
         require(realm.recs == 0 && !realm.is_live(), Status::ErrorRealm)?;
         let donated = realm.donated.clone();
         let rd = Pa::new(rd);

@@ -17,7 +17,7 @@ use crate::guest::{Action, Outcome};
 use crate::realm::RealmState;
 use crate::rec::{LastExit, PsciRequest, RipasChange, Syndrome};
 use crate::rtt::Entry;
-use crate::unsupported::answers_as_tf_rmm;
+use crate::unsupported::{answers_as_tf_rmm, keeps_registers_above_measurement};
 use crate::{gic, rsi, syndrome};
 
 /// What follows a call: an exit, or values of X0 to X3.
@@ -144,12 +144,13 @@ impl Monitor {
         let value = usize::try_from(index).ok().and_then(|index| measurements.get(index));
         let Some(value) = value else { return Some(status(rsi::ERROR_INPUT)) };
         let digest = measurements.digest_bytes() / 8;
-        let is_tf_rmm = answers_as_tf_rmm(self.options.dialect);
+        let keeps = keeps_registers_above_measurement(self.options.dialect);
         let rec = self.recs.get_mut(&address)?;
         let mut low = [rsi::SUCCESS, 0, 0, 0];
         for (n, word) in value.as_chunks().0.iter().enumerate() {
-            // What lies above the digest is zero; but as TF-RMM, X5 to X7 keep what they held.
-            if is_tf_rmm && n >= digest && n < 7 {
+            // What lies above the digest is zero; but as TF-RMM of July 2026, X5 to X7 keep what
+            // they held.
+            if keeps && n >= digest && n < 7 {
                 continue;
             }
             let word = u64::from_le_bytes(*word);
@@ -215,7 +216,11 @@ impl Monitor {
         let mut write = |offset, bytes: &[u8]| self.memory.write(Pa::new(at.raw() + offset), bytes);
         write(0x000, &width.to_le_bytes());
         write(0x008, &[hash.into()]);
-        if self.options.rsi > Version::V1_0 {
+        if !self.options.dialect.is_2_0() {
+            // TF-RMM v0.8.0 writes these two fields of RSI 1.1 even if it does not offer that.
+            write(0x010, &planes.to_le_bytes());
+            write(0x018, &gic::Vtr::new(&self.options).value().to_le_bytes());
+        } else if self.options.rsi > Version::V1_0 {
             write(0x010, &planes.to_le_bytes());
             write(0x018, &gic::Vtr::new(&self.options).value().to_le_bytes());
             write(0x020, &ats_plane.to_le_bytes());

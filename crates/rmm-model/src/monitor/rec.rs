@@ -40,7 +40,19 @@ impl Monitor {
         require(realm.recs_created < max_recs, Status::ErrorRealm)?;
         let mpidr = Mpidr::from_raw(page.mpidr).ok_or(Status::ErrorInput)?;
         require(mpidr.index() == realm.recs_created, Status::ErrorInput)?;
+        self.add_rec(rd, rec, &page, mpidr, donated)
+    }
 
+    /// Creates a REC whose parameters were checked.
+    pub(super) fn add_rec(
+        &mut self,
+        rd: u64,
+        rec: Pa,
+        page: &RecParamsPage,
+        mpidr: Mpidr,
+        donated: Vec<Pa>,
+    ) -> Answered {
+        let realm = self.realm(rd)?;
         let flags = RecCreateFlags::from_bits_retain(page.flags);
         let runnable = flags.contains(RecCreateFlags::RUNNABLE);
         if runnable {

@@ -15,13 +15,26 @@ use crate::rec::LastExit;
 use crate::rtt::Entry;
 
 impl Monitor {
+    /// How many tables a call may cover. In 1.0 the walk to the base determines one.
+    fn tables_of_ripas(&self) -> TablesPerCall {
+        if self.options.dialect.is_2_0() {
+            self.options.tables_per_call
+        } else {
+            TablesPerCall::One
+        }
+    }
+
     pub(super) fn rtt_init_ripas(&mut self, x: &Registers, limit: Option<u64>) -> Answered {
         let [_, rd, base, top, ..] = *x;
-        let tables = self.options.tables_per_call;
+        let tables = self.tables_of_ripas();
+        let is_measured = self.options.dialect.init_ripas_is_measured();
         let realm = self.realm(rd)?;
         let range = ipa_range(base, top)?;
         require(realm.tree.geometry().range_is_protected(&range), Status::ErrorInput)?;
         require_state(realm, &[RealmState::New])?;
+        if is_measured {
+            return init_measured(realm, &range, limit);
+        }
         let reached = change(realm, &range, tables, limit, |old| match old {
             Ripas::Empty | Ripas::Ram => Some(Ripas::Ram),
             _ => None,
@@ -31,7 +44,7 @@ impl Monitor {
 
     pub(super) fn rtt_set_ripas(&mut self, x: &Registers, limit: Option<u64>) -> Answered {
         let [_, rd, rec, base, top, ..] = *x;
-        let tables = self.options.tables_per_call;
+        let tables = self.tables_of_ripas();
         require(base < top && Ipa::new(top).is_aligned(MIN_GRANULE), Status::ErrorInput)?;
         self.realm(rd)?;
         let asking = self.rec(rec)?;
@@ -50,6 +63,32 @@ impl Monitor {
         self.rec(rec)?.last_exit = LastExit::RipasChange(request);
         Ok(Answer::success().x1(reached))
     }
+}
+
+/// `RMI_RTT_INIT_RIPAS` of 1.0: entries of one table become RAM, and each of them is measured, also
+/// one that is RAM already, as in TF-RMM. Entries that map memory end the call.
+fn init_measured(realm: &mut Realm, range: &IpaRange, limit: Option<u64>) -> Answered {
+    let first = walk(realm, range.base(), Level::L3)?;
+    let mut ipa = range.base();
+    let mut changed = 0;
+    while ipa < range.top() && limit.is_none_or(|limit| changed < limit) {
+        let found = walk(realm, ipa, Level::L3)?;
+        let fits =
+            found.table == first.table && found.base == ipa && found.top() <= range.top().raw();
+        let perm = match found.entry {
+            Entry::Void { ripas: Ripas::Empty | Ripas::Ram, perm } if fits => perm,
+            _ => break,
+        };
+        realm.tree.set(&found, Entry::Void { ripas: Ripas::Ram, perm });
+        let entry = IpaRange::new(ipa, Ipa::new(found.top())).map_err(|_| Status::ErrorInput)?;
+        realm.measurements.add_ripas(&entry);
+        changed += 1;
+        ipa = entry.top();
+    }
+    if changed == 0 {
+        return Err(Answer::rtt(first.level));
+    }
+    Ok(Answer::success().x1(ipa.raw()))
 }
 
 /// Changes the RIPAS of the entries of a protected range, as far as `to` returns a new one; returns

@@ -13,6 +13,7 @@ use super::enter::{Acted, Exit, exit};
 use crate::gic::{Access, Group};
 use crate::guest::{Action, DeviceRequest, Outcome, SysReg, TimerKind};
 use crate::rec::{LastExit, Load, Rec, Syndrome};
+use crate::unsupported::{tells_deadline, tells_denied_fetches, tells_what_cannot_be_emulated};
 use crate::{rsi, syndrome};
 
 /// A data access of a program.
@@ -70,14 +71,16 @@ impl Monitor {
             Action::Fiq | Action::Spin => Some(exit(ExitReason::Fiq, dialect)),
             Action::SError { esr } => {
                 let mut left = exit(ExitReason::SError, dialect);
-                left.esr = syndrome::system_error(esr);
+                left.esr = syndrome::system_error(esr, dialect);
                 Some(left)
             }
             Action::Sync { esr, far, hpfar } => self.raw(address, cpu, Esr(esr), far, hpfar),
             Action::SysRegWrite { register, value } => {
-                self.sysreg_write(address, cpu, register, value)
+                self.sysreg_write(address, cpu, accessed(register, 0, false), value)
             }
-            Action::SysRegRead { register, into } => self.sysreg_read(address, cpu, register, into),
+            Action::SysRegRead { register, into } => {
+                self.sysreg_read(address, cpu, accessed(register, into, true), into)
+            }
             Action::Timer { kind, ctl, cval } => self.timer(address, kind, ctl, cval),
             Action::Device(request) => self.device_request(address, request),
             Action::Forge(forged) => {
@@ -176,6 +179,7 @@ impl Monitor {
         stored: u64,
     ) -> Option<Exit> {
         let hpfar = syndrome::hpfar(ipa);
+        let dialect = self.options.dialect;
         let rd = self.recs.get(&address)?.rd;
         let is_protected = self.is_protected(rd, ipa);
         let rec = self.recs.get_mut(&address)?;
@@ -184,12 +188,15 @@ impl Monitor {
             return Some(self.abort_exit(rd, plane, syndrome::opaque_abort(esr), 0, hpfar));
         }
         let plane = rec.plane;
-        let seen = syndrome::unprotected_abort(esr);
-        if !esr.is_valid_syndrome() {
+        let seen = syndrome::unprotected_abort(esr, dialect);
+        if esr.is_valid_syndrome() {
+            rec.last_exit = LastExit::Emulatable { load };
+        } else {
             rec.last_exit = LastExit::Unprotected;
-            return Some(self.abort_exit(rd, plane, seen, 0, hpfar));
+            if !tells_what_cannot_be_emulated(dialect) {
+                return Some(self.abort_exit(rd, plane, seen, 0, hpfar));
+            }
         }
-        rec.last_exit = LastExit::Emulatable { load };
         let mut exit = self.abort_exit(rd, plane, seen, ipa.raw() & 0xfff, hpfar);
         if load.is_none() {
             let [data, ..] = &mut exit.gprs;
@@ -286,7 +293,9 @@ impl Monitor {
     fn wait_exit(&self, esr: Esr, deadline: u64) -> Exit {
         let dialect = self.options.dialect;
         let mut exit = self.sync_exit(syndrome::wfx(esr, dialect), 0, 0);
-        if let Some(deadline) = esr.wfx().deadline(deadline, dialect) {
+        if tells_deadline(dialect)
+            && let Some(deadline) = esr.wfx().deadline(deadline, dialect)
+        {
             let [x0, ..] = &mut exit.gprs;
             *x0 = deadline;
         }
@@ -308,13 +317,8 @@ impl Monitor {
     }
 
     /// A write to a system register. Writes to those that a Realm does not have are ignored.
-    fn sysreg_write(
-        &mut self,
-        address: Pa,
-        cpu: u32,
-        register: SysReg,
-        value: u64,
-    ) -> Option<Exit> {
+    fn sysreg_write(&mut self, address: Pa, cpu: u32, esr: Esr, value: u64) -> Option<Exit> {
+        let register = esr.system_register();
         let now = self.clock.now();
         let rec = self.recs.get_mut(&address)?;
         done(rec);
@@ -324,14 +328,16 @@ impl Monitor {
         if self.cpu(cpu).realm_accesses(register, Some(value)) != Access::Trapped {
             return None;
         }
-        let mut exit = self.sync_exit(syndrome::sysreg(accessed(register, false)), 0, 0);
+        let seen = syndrome::sysreg(esr, self.options.dialect);
+        let mut exit = self.sync_exit(seen, 0, 0);
         let [written, ..] = &mut exit.gprs;
         *written = value;
         Some(exit)
     }
 
     /// A read of a system register. Those that a Realm does not have read as zero.
-    fn sysreg_read(&mut self, address: Pa, cpu: u32, register: SysReg, into: u8) -> Option<Exit> {
+    fn sysreg_read(&mut self, address: Pa, cpu: u32, esr: Esr, into: u8) -> Option<Exit> {
+        let register = esr.system_register();
         let (now, frequency) = (self.clock.now(), self.options.counter_frequency);
         let timer = self.recs.get(&address)?.timers.read(register, now, frequency);
         let access = match timer {
@@ -343,8 +349,8 @@ impl Monitor {
         let value = match access {
             Access::Trapped => {
                 rec.last_exit = LastExit::SysRegRead(into);
-                let esr = syndrome::sysreg(accessed(register, true));
-                return Some(self.sync_exit(esr, 0, 0));
+                let seen = syndrome::sysreg(esr, self.options.dialect);
+                return Some(self.sync_exit(seen, 0, 0));
             }
             Access::Done(value) => value,
             Access::Unknown => 0,
@@ -404,10 +410,10 @@ impl Monitor {
             ExceptionClass::SysReg => {
                 let [rt, ..] = syndrome::sysreg_rt(esr).to_le_bytes();
                 if esr.sysreg_is_read() {
-                    return self.sysreg_read(address, cpu, esr.system_register(), rt);
+                    return self.sysreg_read(address, cpu, esr, rt);
                 }
                 let value = rec_register(rec, rt);
-                self.sysreg_write(address, cpu, esr.system_register(), value)
+                self.sysreg_write(address, cpu, esr, value)
             }
             ExceptionClass::Hvc64 => self.act_at_once(address, cpu, Action::Hvc),
             ExceptionClass::DataAbort => {
@@ -428,7 +434,9 @@ impl Monitor {
             }
             ExceptionClass::InstructionAbort => {
                 let page = fault_page(hpfar);
-                let is_refused = esr.fault().is_permission() || !self.is_protected(rd, page);
+                let is_denied =
+                    esr.fault().is_permission() && !tells_denied_fetches(self.options.dialect);
+                let is_refused = is_denied || !self.is_protected(rd, page);
                 if is_refused || self.host_never_sees(rd, page) {
                     self.recs.get_mut(&address)?.take_exception(Outcome::Aborted);
                     return None;
@@ -478,8 +486,8 @@ fn done(rec: &mut Rec) -> Option<Exit> {
     None
 }
 
-/// The syndrome of an access to a register.
-fn accessed(register: SysReg, is_read: bool) -> Esr {
+/// The syndrome of an access to a register, by way of the general purpose register `rt`.
+fn accessed(register: SysReg, rt: u8, is_read: bool) -> Esr {
     let SysReg { op0, op1, crn, crm, op2 } = register;
     Esr(syndrome::class(ExceptionClass::SysReg)
         | 1 << 25
@@ -487,6 +495,7 @@ fn accessed(register: SysReg, is_read: bool) -> Esr {
         | u64::from(op2 & 0b111) << 17
         | u64::from(op1 & 0b111) << 14
         | u64::from(crn & 0xf) << 10
+        | u64::from(rt & 0x1f) << 5
         | u64::from(crm & 0xf) << 1
         | u64::from(is_read))
 }

@@ -11,6 +11,9 @@ use crate::granule::GranuleState;
 use crate::realm::Realm;
 use crate::rtt::{Entry, FoldError, Walk};
 
+/// Bits 49:0 of an address.
+const LPA2_LOW: u64 = (1 << 50) - 1;
+
 /// A table of a Realm that a command names by level and IPA.
 struct Named {
     level: Level,
@@ -127,7 +130,11 @@ impl Monitor {
         let tree = realm.tree_mut(index).ok_or(Status::ErrorInput)?;
         let rtt = match parent.entry {
             Entry::Table { pa } => pa,
-            _ => return Err(Answer::walk(index, parent.level).x2(tree.next_live(&parent))),
+            _ => {
+                return Err(
+                    Answer::walk(index, parent.level).x2(tree.next_live(&parent, table.ipa))
+                );
+            }
         };
         if tree.table_is_live(rtt) {
             return Err(Answer::walk(index, table.level).x2(table.ipa.raw()));
@@ -142,7 +149,7 @@ impl Monitor {
             Entry::VoidNs
         };
         tree.prune(&parent, remains);
-        let top = tree.next_live(&parent);
+        let top = tree.next_live(&parent, table.ipa);
         self.set_granules(&[rtt], GranuleState::Delegated, 0);
         Ok(Answer::success().x1(rtt.raw()).x2(top))
     }
@@ -181,6 +188,7 @@ impl Monitor {
 
     pub(super) fn rtt_read_entry(&mut self, x: &Registers) -> Answered {
         let [_, rd, ipa, level, ..] = *x;
+        let names_wide_addresses = !self.options.dialect.is_2_0();
         let realm = self.realm(rd)?;
         let level = Level::from_register(level).ok_or(Status::ErrorInput)?;
         let ipa = Ipa::new(ipa);
@@ -191,7 +199,13 @@ impl Monitor {
             Entry::Data { pa, ripas, .. } => (RttEntryState::Data, pa.raw(), ripas),
             Entry::VoidNs => (RttEntryState::Void, 0, Ripas::Empty),
             Entry::MappedNs { pa, attributes } => {
-                (RttEntryState::Data, pa.raw() | attributes, Ripas::Empty)
+                // Wide addresses of 1.0 have their top bits where a table entry has them.
+                let address = if names_wide_addresses && realm.lpa2 {
+                    pa.raw() & LPA2_LOW | pa.raw() >> 50 << 8
+                } else {
+                    pa.raw()
+                };
+                (RttEntryState::Data, address | attributes, Ripas::Empty)
             }
             Entry::Table { pa } => (RttEntryState::Table, pa.raw(), Ripas::Empty),
         };

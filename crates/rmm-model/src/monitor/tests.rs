@@ -1,6 +1,7 @@
 //! Random calls and random Realms, checked against the granule table: no call panics and every
 //! granule has one owner.
 
+mod by_entry;
 mod planes;
 
 use core::num::{NonZeroU8, NonZeroU16};
@@ -84,6 +85,7 @@ impl Machine {
         for page in 0x10..0x80 {
             let at = DRAM + page * PAGE;
             machine.call(Command::GranuleRangeDelegate, &[at, at + PAGE]);
+            machine.call(Command::GranuleDelegate, &[at]);
         }
         machine.call(Command::RealmCreate, &[RD, PARAMS]);
         for (n, (ipa, level)) in
@@ -96,6 +98,7 @@ impl Machine {
         }
         for (n, params) in (0..).zip(REC_PARAMS) {
             let rec = DRAM + (0x18 + n) * PAGE;
+            by_entry::name_aux(&mut machine, params, DRAM + (0x20 + 16 * n) * PAGE);
             machine.call(Command::RecCreate, &[RD, rec, params]);
             for half in 0..2 {
                 let memory = DRAM + (0x20 + 16 * n + 8 * half) * PAGE;

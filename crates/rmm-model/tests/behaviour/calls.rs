@@ -7,7 +7,7 @@ use rmi_abi::run::ExitReason;
 use rmi_abi::{Command, Ipa, Pa, Status};
 use rmm_model::{Action, GuestCpu, Options};
 
-use crate::host::{DIALECTS, Host, Running};
+use crate::host::{ALL, Host, Running};
 
 const UPPER: u64 = 0xdead_beef << 32;
 const NOT_SUPPORTED: u64 = u64::MAX;
@@ -61,7 +61,7 @@ fn the_upper_half_of_x0_does_not_count() {
 
 #[test]
 fn only_the_affinities_of_a_target_count() {
-    for dialect in DIALECTS {
+    for dialect in ALL {
         let host = Host::new(Options::new(dialect));
         let ignored = [1 << 31, 1 << 24, 0xf0, 1 << 40, 1 << 63];
         let on = |raw: u64| Action::psci_cpu_on(raw, 0x2000, 0);

@@ -8,7 +8,7 @@ use rmi_abi::{Command, Pa};
 use rmm_model::{Action, Guest, GuestIdentity, Options, Script};
 use zerocopy::IntoBytes;
 
-use crate::host::{DIALECTS, Host, Realm, Running};
+use crate::host::{ALL, Host, Realm, Running};
 
 /// A Realm whose personalization value ends with `last`.
 fn personalized(host: &Host, last: u8) -> Realm {
@@ -23,7 +23,7 @@ fn personalized(host: &Host, last: u8) -> Realm {
 
 #[test]
 fn a_program_is_made_for_each_rec_by_its_realm() {
-    for dialect in DIALECTS {
+    for dialect in ALL {
         let host = Host::new(Options::new(dialect));
         let asked = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&asked);

@@ -5,7 +5,7 @@ use rmi_abi::{Command, Dialect, Status};
 use rmm_model::Options;
 use zerocopy::IntoBytes;
 
-use crate::host::{DIALECTS, Host, MIB2, PAGE, Realm, SHARED, status};
+use crate::host::{ALL, DIALECTS, Host, MIB2, PAGE, Realm, SHARED, status};
 
 /// A host with a Realm that has a REC, and one granule of each other kind.
 struct Fixture {
@@ -169,7 +169,7 @@ fn delegation() {
 
 #[test]
 fn tables() {
-    for dialect in DIALECTS {
+    for dialect in ALL {
         let fixture = Fixture::new(dialect);
         let rd = fixture.realm.rd;
         let create = [rd, fixture.fresh, MIB2, 3];
@@ -267,7 +267,7 @@ fn mappings() {
 
 #[test]
 fn recs() {
-    for dialect in DIALECTS {
+    for dialect in ALL {
         let fixture = Fixture::new(dialect);
         let host = &fixture.host;
         let (rd, rec, run) = (fixture.realm.rd, fixture.rec, fixture.mine);

@@ -10,7 +10,7 @@ use rmi_abi::run::{ExitReason, RecEnterFlags};
 use rmi_abi::{Command, Ipa, Pa, Status};
 use rmm_model::{Action, GuestCpu, Options, Outcome, SysReg, TimerKind};
 
-use crate::host::{DIALECTS, Host, PAGE, SHARED};
+use crate::host::{ALL, DIALECTS, Host, PAGE, SHARED};
 
 const EMUL_MMIO: u64 = RecEnterFlags::EMUL_MMIO.bits();
 const INJECT_SEA: u64 = RecEnterFlags::INJECT_SEA.bits();
@@ -73,7 +73,7 @@ fn memory_of_the_realm_is_real() {
 
 #[test]
 fn emulated_devices() {
-    for dialect in DIALECTS {
+    for dialect in ALL {
         let host = Host::new(Options::new(dialect));
         let (guest, seen) = recorded(vec![
             store(SHARED + 0x5008, 0xfff_ffff_1234),
@@ -166,7 +166,7 @@ fn missing_empty_and_destroyed_memory() {
 
 #[test]
 fn the_realm_changes_its_ripas() {
-    for dialect in DIALECTS {
+    for dialect in ALL {
         let host = Host::new(Options::new(dialect));
         let (base, top) = (Ipa::new(0x4000), Ipa::new(0x8000));
         let (guest, seen) = recorded(vec![
@@ -268,7 +268,7 @@ fn a_host_call_is_answered_in_memory() {
 
 #[test]
 fn cpu_on_with_both_forms_of_psci_complete() {
-    for dialect in DIALECTS {
+    for dialect in ALL {
         let host = Host::new(Options::new(dialect));
         let (guest, seen) = recorded(vec![
             Action::psci_cpu_on(9, 0x2000, 0),
@@ -370,7 +370,7 @@ fn a_wait_with_a_deadline_shows_what_the_dialect_has() {
 
 #[test]
 fn external_aborts_report_no_address() {
-    for dialect in DIALECTS {
+    for dialect in ALL {
         let host = Host::new(Options::new(dialect));
         let sync = |esr| Action::Sync { esr, far: 0x1234, hpfar: 0x560 };
         // Of a load at level 2 of a walk, recoverable, with everything else that may be set; of an

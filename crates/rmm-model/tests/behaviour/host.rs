@@ -13,6 +13,9 @@ use rmi_host::{Conduit, HostAccess, Registers};
 use rmm_model::{Guest, Model, Options, Script};
 use zerocopy::{FromZeros, IntoBytes};
 
+/// All dialects.
+pub(crate) const ALL: [Dialect; 5] = Dialect::ALL;
+/// Those that have operations and ranges.
 pub(crate) const DIALECTS: [Dialect; 4] = Options::DIALECTS;
 pub(crate) const PAGE: u64 = 0x1000;
 pub(crate) const MIB2: u64 = 0x20_0000;
@@ -25,6 +28,7 @@ pub(crate) struct Host {
     pub(crate) dialect: Dialect,
     next: Cell<u64>,
     next_block: Cell<u64>,
+    next_vmid: Cell<u16>,
 }
 
 /// A Realm: its descriptor and root table.
@@ -57,7 +61,13 @@ impl Host {
     pub(crate) fn of(model: Model) -> Self {
         let dialect = model.options().dialect;
         let model = Arc::new(model);
-        Self { model, dialect, next: Cell::new(0x8000_0000), next_block: Cell::new(0x9000_0000) }
+        Self {
+            model,
+            dialect,
+            next: Cell::new(0x8000_0000),
+            next_block: Cell::new(0x9000_0000),
+            next_vmid: Cell::new(1),
+        }
     }
 
     /// A host on a machine whose RMM is activated.
@@ -172,7 +182,11 @@ impl Host {
     }
 
     pub(crate) fn params(&self, root: u64) -> RealmParams {
-        RealmParams::new(Geometry::new(WIDTH).unwrap(), Pa::new(root))
+        let mut params = RealmParams::new(Geometry::new(WIDTH).unwrap(), Pa::new(root));
+        if !self.dialect.is_2_0() {
+            params.vmid = self.next_vmid.replace(self.next_vmid.get() + 1);
+        }
+        params
     }
 
     /// A new Realm with tables down to level 3 at IPA 0 and at the first unprotected IPA.
@@ -211,6 +225,10 @@ impl Host {
     /// Maps one page of new Realm memory; returns it.
     pub(crate) fn map(&self, realm: Realm, ipa: u64) -> u64 {
         let data = self.fresh(1);
+        if !self.dialect.is_2_0() {
+            self.done(Command::DataCreateUnknown, &[realm.rd, data, ipa]);
+            return data;
+        }
         let answer = self.done(Command::RttDataMap, &[realm.rd, ipa, ipa + PAGE, 1, data | 1 << 2]);
         assert_eq!(answer[1], ipa + PAGE);
         data
@@ -220,7 +238,9 @@ impl Host {
     pub(crate) fn populate(&self, realm: Realm, ipa: u64, byte: u8, flags: u64) -> u64 {
         let (data, src) = (self.fresh(1), self.page());
         self.write(src, &[byte; 0x1000]);
-        self.done(Command::RttDataMapInit, &[realm.rd, data, ipa, src, flags]);
+        let populate =
+            if self.dialect.is_2_0() { Command::RttDataMapInit } else { Command::DataCreate };
+        self.done(populate, &[realm.rd, data, ipa, src, flags]);
         data
     }
 
@@ -235,6 +255,11 @@ impl Host {
     pub(crate) fn rec(&self, realm: Realm, index: u32, runnable: bool) -> u64 {
         let (rec, aux) = (self.fresh(1), self.fresh(16));
         let params = self.rec_params(index, runnable);
+        if !self.dialect.is_2_0() {
+            self.name_aux(params, aux, 16);
+            self.done(Command::RecCreate, &[realm.rd, rec, params]);
+            return rec;
+        }
         let handle = self.call(Command::RecCreate, &[realm.rd, rec, params])[1];
         let list = self.list(&[aux | 16 << 2]);
         self.call(Command::OpMemDonate, &[handle, list, 1]);
@@ -242,7 +267,18 @@ impl Host {
         rec
     }
 
+    /// Writes auxiliary granules into the parameters of a REC of 1.0, all that are in a row.
+    pub(crate) fn name_aux(&self, params: u64, aux: u64, count: u64) {
+        let mut words = vec![count];
+        words.extend((0..count).map(|n| aux + n * PAGE));
+        self.write(params + 0x800, words.as_bytes());
+    }
+
     pub(crate) fn destroy_rec(&self, rec: u64) {
+        if !self.dialect.is_2_0() {
+            self.done(Command::RecDestroy, &[rec]);
+            return;
+        }
         let answer = self.call(Command::RecDestroy, &[rec]);
         assert_eq!(answer[0], 0x20d);
         let list = self.page();

@@ -7,7 +7,7 @@ use rmi_abi::run::{ExitReason, RecEnterFlags};
 use rmi_abi::{Dialect, Ipa, Status};
 use rmm_model::{Action, DeviceRequest, ForgedExit, GuestCpu, Options};
 
-use crate::host::{DIALECTS, Host};
+use crate::host::{ALL, DIALECTS, Host};
 
 type Seen = Arc<Mutex<Vec<[u64; 4]>>>;
 
@@ -88,7 +88,7 @@ fn a_mapping_is_rejected_unless_it_is_complete() {
 
 #[test]
 fn a_forged_record_has_every_field() {
-    for dialect in DIALECTS {
+    for dialect in ALL {
         let host = Host::new(Options::new(dialect));
         let forged = ForgedExit {
             exit_reason: 0xfe,

@@ -7,7 +7,7 @@ use rmi_abi::esr::{Esr, ExceptionClass};
 use rmi_abi::run::{ExitReason, RecEnterFlags};
 use rmm_model::{Action, AsyncGuest, AsyncVcpu, Options, Outcome, SysReg, TimerKind};
 
-use crate::host::{DIALECTS, Host};
+use crate::host::{ALL, DIALECTS, Host};
 
 const KINDS: [TimerKind; 2] = [TimerKind::Virtual, TimerKind::Physical];
 const TRAP_WFI: u64 = RecEnterFlags::TRAP_WFI.bits();
@@ -23,7 +23,7 @@ fn version() -> Action {
 
 #[test]
 fn a_timer_fires_when_its_time_has_come() {
-    for dialect in DIALECTS {
+    for dialect in ALL {
         for kind in KINDS {
             let host = Host::new(Options::new(dialect));
             let running = host.script(vec![

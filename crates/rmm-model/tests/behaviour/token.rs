@@ -13,7 +13,7 @@ use rmm_model::protocol::Session;
 use rmm_model::{Action, GuestCpu, Model, Options};
 use zerocopy::IntoBytes;
 
-use crate::host::{DIALECTS, Host, PAGE, Realm, Running, SHARED};
+use crate::host::{ALL, DIALECTS, Host, PAGE, Realm, Running, SHARED};
 use crate::verifier::{Verified, bytes, number, text, verify};
 
 const SUCCESS: u64 = 0;
@@ -111,7 +111,7 @@ fn challenge_bytes(challenge: [u64; 8]) -> Vec<u8> {
 #[test]
 fn the_claims_are_those_of_the_realm() {
     let mut lengths = Vec::new();
-    for dialect in DIALECTS {
+    for dialect in ALL {
         for (hash, name, length) in
             [(HashAlgorithm::Sha256, "sha-256", 32), (HashAlgorithm::Sha512, "sha-512", 64)]
         {
@@ -313,7 +313,7 @@ fn the_last_part_may_ask_for_exactly_what_is_left() {
 
 #[test]
 fn arguments_come_before_the_state_and_the_state_before_the_buffer() {
-    for dialect in DIALECTS {
+    for dialect in ALL {
         let host = Host::new(Options::new(dialect));
         let (realm, _) = realm_with_page(&host, HashAlgorithm::Sha256, false);
         let wrong = [

@@ -1,0 +1,134 @@
+//! What the host learns of a run, where TF-RMM v0.8.0 says something else than later versions.
+
+use rmi_abi::esr::{Esr, fault_address};
+use rmi_abi::run::{ExitReason, RecEnterFlags, RecExit};
+use rmi_abi::{Ipa, Pa, Status};
+use rmm_model::{Action, GuestCpu, Script, SysReg};
+
+use crate::host::{Host, PAGE, Running, SHARED};
+
+const TRAP_WFI: u64 = RecEnterFlags::TRAP_WFI.bits();
+const TRAP_WFE: u64 = RecEnterFlags::TRAP_WFE.bits();
+const EMUL_MMIO: u64 = RecEnterFlags::EMUL_MMIO.bits();
+const INJECT_SEA: u64 = RecEnterFlags::INJECT_SEA.bits();
+
+fn one(host: &Host, action: Action, flags: u64) -> (Running<'_>, RecExit) {
+    let running = host.script(vec![
+        Action::Set { register: 3, value: 0x1122_3344_5566_7788 },
+        action,
+        Action::Interrupt,
+    ]);
+    let (reason, exit) = running.enter(flags, &[]);
+    assert!(matches!(reason, ExitReason::Sync | ExitReason::SError));
+    (running, exit)
+}
+
+#[test]
+fn a_wait_does_not_tell_its_deadline() {
+    let host = Host::v1_0();
+    for (action, esr) in [
+        (Action::Wfi, 0x0400_0000),
+        (Action::Wfit { deadline: 1234 }, 0x0400_0000),
+        (Action::Wfe, 0x0400_0001),
+        (Action::Wfet { deadline: 1234 }, 0x0400_0001),
+    ] {
+        let (_, exit) = one(&host, action, TRAP_WFI | TRAP_WFE);
+        assert_eq!((exit.esr, exit.gprs[0]), (esr, 0));
+    }
+}
+
+#[test]
+fn an_access_that_cannot_be_emulated_is_told_as_it_is() {
+    let host = Host::v1_0();
+    // A write of X3, four bytes, without a valid syndrome.
+    let esr = 0x9283_0047 | 0b10 << 22;
+    let hpfar = SHARED >> 8;
+    let action = Action::Sync { esr, far: 0x5a_1238, hpfar };
+    let (running, exit) = one(&host, action, 0);
+    assert_eq!(exit.esr, esr & (0x3f << 26 | 0b11 << 22 | 1 << 6 | 0x3f));
+    assert_eq!((exit.far, exit.gprs[0]), (0x238, 0x5566_7788));
+    assert_eq!(fault_address(exit.hpfar, exit.far), Ipa::new(SHARED + 0x238));
+    running.refused(EMUL_MMIO, Status::ErrorRec);
+    running.enter(INJECT_SEA, &[]);
+
+    // With one, it can.
+    let action = Action::Sync { esr: esr | 1 << 24, far: 0x1238, hpfar };
+    let (running, exit) = one(&host, action, 0);
+    assert!(Esr(exit.esr).is_valid_syndrome());
+    running.enter(EMUL_MMIO, &[]);
+
+    // In the protected half nothing but the address of the page is told.
+    let action = Action::Sync { esr: esr | 1 << 24, far: 0x1238, hpfar: 0x10 };
+    let running = host.realm();
+    let ram = [running.rd, 0, 4 * PAGE];
+    host.done(rmi_abi::Command::RttInitRipas, &ram);
+    let rec = host.rec(running, 0, true);
+    host.done(rmi_abi::Command::RealmActivate, &[running.rd]);
+    host.model.set_guest(Pa::new(running.rd), 0, Box::new(Script::new(vec![action])));
+    let running = Running { host: &host, realm: running, rec, run: host.page() };
+    let (_, exit) = running.enter(0, &[]);
+    assert_eq!((exit.esr, exit.far, exit.hpfar, exit.gprs[0]), (0x9000_0007, 0, 0x10, 0));
+    running.refused(EMUL_MMIO, Status::ErrorRec);
+    running.refused(INJECT_SEA, Status::ErrorRec);
+}
+
+#[test]
+fn a_fetch_that_is_denied_reaches_the_host() {
+    let host = Host::v1_0();
+    let realm = host.realm();
+    host.done(rmi_abi::Command::RttInitRipas, &[realm.rd, 0, PAGE]);
+    let rec = host.rec(realm, 0, true);
+    host.done(rmi_abi::Command::RealmActivate, &[realm.rd]);
+    let fetch = |hpfar| Action::Sync { esr: 0x8200_000f, far: 0, hpfar };
+    // Outside the protected half, and where nothing is, the Realm takes it.
+    let actions = vec![fetch(SHARED >> 8), fetch(0x10), fetch(0)];
+    host.model.set_guest(Pa::new(realm.rd), 0, Box::new(Script::new(actions)));
+    let running = Running { host: &host, realm, rec, run: host.page() };
+    let (reason, exit) = running.enter(0, &[]);
+    assert_eq!((reason, exit.esr, exit.hpfar), (ExitReason::Sync, 0x8000_000f, 0));
+}
+
+#[test]
+fn a_system_register_is_told_with_its_transfer_register() {
+    let host = Host::v1_0();
+    let sgi = Action::SysRegWrite { register: SysReg::ICC_SGI1R_EL1, value: 0x77 };
+    let (_, exit) = one(&host, sgi, 0);
+    let plain = exit.esr;
+    assert_eq!(exit.gprs[0], 0x77);
+    let (_, exit) = one(&host, Action::Sync { esr: plain | 3 << 5, far: 0, hpfar: 0 }, 0);
+    assert_eq!((exit.esr, exit.gprs[0]), (plain | 3 << 5, 0x1122_3344_5566_7788));
+    let read = Action::SysRegRead { register: SysReg::ICC_SGI1R_EL1, into: 5 };
+    let (_, exit) = one(&host, read, 0);
+    assert_eq!(exit.esr, plain | 5 << 5 | 1);
+}
+
+#[test]
+fn a_system_error_has_no_class() {
+    let host = Host::v1_0();
+    let (_, exit) = one(&host, Action::SError { esr: 0xbe00_0e11 }, 0);
+    assert_eq!(exit.esr, 0xe11);
+}
+
+#[test]
+fn fields_of_later_versions_are_zero() {
+    let host = Host::v1_0();
+    let page = 0x1000;
+    let realm = host.realm();
+    host.populate(realm, page, 0x5a, 0);
+    let rec = host.rec(realm, 0, true);
+    host.done(rmi_abi::Command::RealmActivate, &[realm.rd]);
+    let mut call = Some(Action::host_call(Ipa::new(page)));
+    host.model.set_guest(
+        Pa::new(realm.rd),
+        0,
+        Box::new(move |_: &GuestCpu| {
+            call.take().unwrap_or(Action::Load { ipa: Ipa::new(SHARED), bytes: 4 })
+        }),
+    );
+    let running = Running { host: &host, realm, rec, run: host.page() };
+    let (reason, exit) = running.enter(0, &[]);
+    assert_eq!((reason, exit.imm, exit.plane), (ExitReason::HostCall, 0x5a5a, 0));
+    assert_eq!(exit.gprs, [0x5a5a_5a5a_5a5a_5a5a; 31]);
+    let (reason, exit) = running.enter(0, &[7; 31]);
+    assert_eq!((reason, exit.rtt_tree, exit.rtt_level), (ExitReason::Sync, 0, 0));
+}
