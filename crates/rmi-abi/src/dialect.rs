@@ -139,6 +139,14 @@ impl Dialect {
         !matches!(self, Self::V1_0)
     }
 
+    /// Whether a host unmaps what is shared by destroying the tables that map it, as 1.0 specifies.
+    /// The commands of 2.0 unmap ranges, with fewer calls than there are tables.
+    #[must_use]
+    #[doc(alias = "RMI_RTT_DESTROY")]
+    pub const fn destroying_table_unshares(self) -> bool {
+        matches!(self, Self::V1_0)
+    }
+
     /// The commands of the dialect, ordered by function identifier.
     pub fn commands(self) -> impl Iterator<Item = Command> + use<> {
         Command::ALL.iter().copied().filter(move |command| command.form(self).is_some())

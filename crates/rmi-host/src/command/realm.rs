@@ -3,7 +3,7 @@
 
 use core::fmt;
 use core::num::NonZeroU64;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use rmi_abi::realm::RealmParamsPage;
 use rmi_abi::{Command, Pa};
@@ -79,6 +79,8 @@ impl fmt::Display for RealmNumber {
 pub struct Rd {
     granule: InUse,
     number: RealmNumber,
+    /// How many auxiliary granules a REC needs, plus one; 0 while that is not known.
+    pub(super) aux_granules: AtomicU8,
 }
 
 impl Named for Rd {
@@ -91,7 +93,8 @@ impl Rd {
     /// Names a Realm by the granule that `RMI_REALM_CREATE` made its descriptor. It is a new Realm:
     /// what belonged to one that had this descriptor before is refused.
     pub fn new(granule: Delegated) -> Self {
-        Self { granule: granule.into_use(), number: RealmNumber::next() }
+        let aux_granules = AtomicU8::new(0);
+        Self { granule: granule.into_use(), number: RealmNumber::next(), aux_granules }
     }
 
     /// The number of the Realm.

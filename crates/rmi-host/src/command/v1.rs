@@ -1,15 +1,18 @@
 //! Commands that only 1.0 has: one granule or one entry per call.
 #![expect(unsafe_code, reason = "calls go through the conduit")]
 
+use core::sync::atomic::Ordering;
+
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::flags::{DataFlags, MemAttr, UnprotectedDesc};
 use rmi_abi::realm::S2apEncoding;
+use rmi_abi::rec::MAX_REC_AUX_GRANULES as MOST_AUX;
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, Pa, Status};
 
 use crate::channel::{Call, Channel, Reply};
 use crate::command::unprot::{ShareAt, ShareFailed, SharedAccess, SharedMemory, Unshared};
-use crate::command::{DelegateFailed, Halted, Rd, UndelegateFailed, delegate_range};
+use crate::command::{DelegateFailed, Halted, Rd, RttDestroyed, UndelegateFailed, delegate_range};
 use crate::error::{Error, Failed, Subject, Violation, carries_error};
 use crate::granules::{Delegated, Granules, InUse, Owner, Undelegated};
 use crate::ledger::{Ledger, LedgerEvent};
@@ -112,6 +115,60 @@ impl<P: Platform> Channel<P> {
         self.own(Command::RecAuxCount, rd)?;
         let call = Call::new(Command::RecAuxCount, Subject::Pa(rd.pa()), [rd.pa().raw()]);
         Ok(self.ask_to_the_end(&call)?.x1())
+    }
+
+    /// How many auxiliary granules a REC of this Realm needs, at most
+    /// [`MAX_REC_AUX_GRANULES`](MOST_AUX). The RMM is asked once for each Realm.
+    ///
+    /// Source: DEN0137 1.0-rel0, RMI_REC_AUX_COUNT.
+    ///
+    /// # Errors
+    ///
+    /// As [`Channel::rec_aux_count`]; [`Error::Violation`] for a number that is too large.
+    pub fn rec_aux_granules(&self, rd: &Rd) -> Result<u8, Error> {
+        self.own(Command::RecAuxCount, rd)?;
+        if let Some(count) = rd.aux_granules.load(Ordering::Relaxed).checked_sub(1) {
+            return Ok(count);
+        }
+        let answer = self.rec_aux_count(rd)?;
+        let count = u8::try_from(answer).ok().filter(|count| usize::from(*count) <= MOST_AUX);
+        let (command, subject) = (Command::RecAuxCount, Subject::Pa(rd.pa()));
+        let count = count.ok_or(Error::violation(command, Violation::Count, answer, subject))?;
+        rd.aux_granules.store(count.saturating_add(1), Ordering::Relaxed);
+        Ok(count)
+    }
+
+    /// `RMI_RTT_DESTROY` of a table of the unprotected half, together with memory that is shared by
+    /// its entries: as much of `shared`, from its start, as the table covers is the host's again.
+    /// The start must be in what the table covers.
+    ///
+    /// The table maps nothing any more, so that its entries need not be unmapped one by one.
+    ///
+    /// Source: DEN0137 1.0-rel0, RMI_RTT_DESTROY: entries that map host memory do not keep a table.
+    ///
+    /// # Errors
+    ///
+    /// As [`Channel::rtt_destroy`]; [`Error::Argument`] when `rd` is not the Realm that the memory
+    /// is shared with, or the table does not cover its start. All of the memory is still in
+    /// `shared`.
+    pub fn rtt_destroy_unsharing(
+        &self,
+        rd: &Rd,
+        shared: &mut SharedMemory,
+        level: Level,
+    ) -> Result<(RttDestroyed, Undelegated), Error> {
+        let (command, subject) = (Command::RttDestroy, Subject::Ipa(shared.ipa()));
+        if !self.dialect().destroying_table_unshares() {
+            let what = "the dialect unmaps what is shared by ranges";
+            return Err(Error::argument(command, what, subject));
+        }
+        self.check_realm(command, rd, shared)?;
+        let base = shared.ipa().align_down(level.table_bytes());
+        let destroyed = self.rtt_destroy(rd, base, level)?;
+        let offset = shared.ipa().checked_offset_from(base).unwrap_or(0);
+        let bytes = level.table_bytes().saturating_sub(offset).min(shared.bytes());
+        let host = shared.take_front(bytes).map(SharedMemory::unmapped);
+        Ok((destroyed, host.unwrap_or_default()))
     }
 
     /// `RMI_DATA_CREATE`: copies the page at `offset` in `source`, host memory, into `data` and
