@@ -119,6 +119,13 @@ impl Donated {
         self.ranges.take_range(range)
     }
 
+    /// Puts memory into the pool that the RMM has released, still delegated.
+    pub(crate) fn put_back<P: Platform>(&mut self, rmm: &Rmm<P>, pool: &mut Pool) {
+        while let Some(memory) = self.ranges.pop() {
+            pool.put_back(rmm, memory.into_released());
+        }
+    }
+
     /// Tries to undelegate what an operation kept: what the RMM releases goes to the pool, the rest
     /// to quarantine.
     pub fn recover<P: Platform>(&mut self, rmm: &Rmm<P>, pool: &mut Pool, command: Command) {

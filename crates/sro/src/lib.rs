@@ -58,6 +58,7 @@
 extern crate alloc;
 
 mod allocator;
+mod auxiliary;
 pub mod donated;
 pub mod drive;
 pub mod entry;

@@ -365,6 +365,17 @@ impl Pool {
         }
     }
 
+    /// The error if the pool does not have `bytes` in granules of 4 KiB, in any number of runs, and
+    /// its pages.
+    pub(crate) fn check_granules(&mut self, command: Command, bytes: u64) -> Result<(), Error> {
+        self.renew_pages();
+        let missing = self.missing(bytes, MIN_GRANULE);
+        match missing > 0 || self.missing_pages() > 0 {
+            true => Err(self.need(command, missing, MIN_GRANULE)),
+            false => Ok(()),
+        }
+    }
+
     /// Undelegates everything that is delegated, run by run. What the RMM does not return goes to
     /// quarantine.
     pub fn undelegate<P: Platform>(&mut self, rmm: &Rmm<P>) {

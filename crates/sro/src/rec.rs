@@ -1,4 +1,5 @@
-//! Creating and destroying RECs: the operations that move memory in every dialect of 2.0.
+//! Creating and destroying RECs: the operations that move memory in every dialect of 2.0. A REC of
+//! 1.0 gets its memory, the auxiliary granules, with the command that creates it.
 
 use rmi_abi::Command;
 use rmi_abi::rec::{Mpidr, RecParams};
@@ -7,6 +8,7 @@ use rmi_host::{
     RecName, Rmm,
 };
 
+use crate::auxiliary;
 use crate::donated::Donated;
 use crate::drive::drive;
 use crate::entry::EntryState;
@@ -119,10 +121,12 @@ fn start<P: Platform>(
     rmm: &Rmm<P>,
     rd: &Rd,
     rec: &Delegated,
-    pool: &mut Pool,
+    (aux, pool): (&Donated, &mut Pool),
     params: &RecParams,
 ) -> Result<Progress, Error> {
-    rmm.commands().rec_create(rd, rec, pool.pages().page, &params.encode())
+    let mut page = params.encode();
+    auxiliary::list(aux, &mut page);
+    rmm.commands().rec_create(rd, rec, pool.pages().page, &page)
 }
 
 impl RecObject {
@@ -159,7 +163,8 @@ impl RecObject {
         self.realm
     }
 
-    /// Memory that was donated to it, beyond its granule, in bytes.
+    /// Memory that it consists of beyond its granule, in bytes: what was donated to it, or its
+    /// auxiliary granules.
     #[must_use]
     pub fn donated_bytes(&self) -> u64 {
         self.donated.bytes()
@@ -171,7 +176,11 @@ impl RecObject {
     /// Not every RMM lets REC_CREATE be cancelled. So a pool that does not have what such an
     /// operation took before (TF-RMM: 16 granules) is refused before the first call.
     ///
-    /// Source: DEN0137 2.0-bet3, RMI_REC_CREATE.
+    /// A REC of 1.0 is created by one call, with the auxiliary granules that the RMM wants for each
+    /// REC of this Realm. It is asked for their number once for each Realm, and nothing else is
+    /// called if the pool does not have them.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_REC_CREATE; 1.0-rel0, RMI_REC_AUX_COUNT, RMI_REC_CREATE.
     ///
     /// # Errors
     ///
@@ -185,16 +194,25 @@ impl RecObject {
     ) -> Result<Self, Error> {
         let command = Command::RecCreate;
         let granule = rmm.granule_size().bytes();
-        pool.check_reserve(command, granule)?;
+        let aux = match auxiliary::are_needed(rmm) {
+            true => auxiliary::check(rmm, rd, pool)?,
+            false => pool.check_reserve(command, granule).map(|()| 0)?,
+        };
         let rec = pool.take(rmm, command, granule, granule)?;
-        let progress = start(rmm, rd, &rec, pool, params);
         let mut made = Self {
-            granule: RecGranule::new(rec),
+            granule: RecGranule::new(Delegated::empty()),
             donated: Donated::default(),
             mpidr: params.mpidr,
             realm: rd.number(),
             entry: EntryState::new(),
         };
+        if let Err(error) = auxiliary::take(rmm, pool, aux, &mut made.donated) {
+            made.donated.put_back(rmm, pool);
+            pool.put_back(rmm, rec);
+            return Err(error);
+        }
+        let progress = start(rmm, rd, &rec, (&made.donated, pool), params);
+        made.granule = RecGranule::new(rec);
         let done = progress.and_then(|progress| drive(rmm, pool, &mut made.donated, progress));
         match done {
             Ok(_) => Ok(made),
@@ -208,6 +226,10 @@ impl RecObject {
 
     /// Takes back the memory of a REC whose creation ended with `error`.
     fn undo<P: Platform>(&mut self, rmm: &Rmm<P>, pool: &mut Pool, error: &Error) {
+        if auxiliary::are_needed(rmm) && error.is_clean() {
+            // One call was to create it, and was refused.
+            self.donated.put_back(rmm, pool);
+        }
         // After an unclear end the REC may exist nevertheless; then it has to be destroyed first.
         let exists = error.is_clean()
             || matches!(self.destroy_in_place(rmm, pool), Err(Failed { kept: true, .. }));
@@ -218,7 +240,7 @@ impl RecObject {
 
     /// Destroys a REC; all its memory goes back to the pool, still delegated.
     ///
-    /// Source: DEN0137 2.0-bet3, RMI_REC_DESTROY.
+    /// Source: DEN0137 1.0-rel0 and 2.0-bet3, RMI_REC_DESTROY.
     ///
     /// # Errors
     ///
@@ -255,6 +277,9 @@ impl RecObject {
             }
         };
         let done = drive(rmm, pool, &mut self.donated, progress);
+        if auxiliary::are_needed(rmm) && done.is_ok() {
+            self.donated.put_back(rmm, pool);
+        }
         let missing = self.donated.bytes();
         self.donated.recover(rmm, pool, command);
         let granule = self.take_granule();
