@@ -488,6 +488,14 @@ impl<'m> Shadow<'m> {
             .is_some_and(|table| table.sure)
     }
 
+    /// Whether the RMM has certainly made the table of `level` that covers `ipa`, below the root,
+    /// and the table has neither a table below it nor private memory.
+    pub(crate) fn is_sure_leaf(&self, level: Level, ipa: Ipa) -> bool {
+        self.table_number(None, level, ipa)
+            .and_then(|number| self.slot(number))
+            .is_some_and(|table| table.sure && table.live == 0 && table.parent != NO_TABLE)
+    }
+
     /// Records that the RMM has the table of `level` that covers `ipa`.
     pub(crate) fn trust_table(&mut self, tree: Option<AuxTree>, level: Level, ipa: Ipa) {
         if let Some(table) =

@@ -58,8 +58,8 @@ pub enum Content<'c> {
 /// | `content` | fills the region up to its last granule |
 /// | `memory` | where the memory begins; `None` for RAM without memory |
 ///
-/// The memory matters only to dialects that measure RIPAS changes (1.0), and there for regions
-/// without content: its alignment decides which blocks the region is mapped by.
+/// The alignment of the memory decides which blocks a region without content is mapped by. The
+/// measurement does not depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the table above documents every field")]
 pub struct RegionLayout<'c> {
@@ -113,6 +113,12 @@ impl<'c> RegionLayout<'c> {
         runs(geometry, self.ipa, self.planned(), geometry.start_level().max(Level::L1))
     }
 
+    /// The entries by which its RIPAS becomes RAM if it has no content, in a Realm without further
+    /// tables: the largest possible ones, whatever its memory is.
+    pub fn entries(&self, geometry: Geometry) -> impl Iterator<Item = Run> + Clone + use<> {
+        Self { memory: None, ..*self }.blocks(geometry)
+    }
+
     /// Both regions as one, if `next` is the neighbour of this one in both address spaces and
     /// neither has content: they are populated as one then, with larger blocks.
     #[must_use]
@@ -159,10 +165,28 @@ pub fn sort<R: HasLayout>(regions: &mut [R]) {
     });
 }
 
+/// Sorted regions as they are measured: those without content are one where there is no gap between
+/// them, and empty ones are left out.
+pub fn without_gaps<R: HasLayout>(regions: &[R]) -> impl Iterator<Item = RegionLayout<'_>> + Clone {
+    let regions = regions.iter().map(R::layout).filter(|region| region.bytes > 0);
+    let regions = regions.map(|region| match region.content {
+        // As if all memory were one piece.
+        Content::Unspecified => region.with_memory(Pa::new(region.ipa.raw())),
+        Content::Measured(_) | Content::Unmeasured(_) => region,
+    });
+    in_pieces(regions)
+}
+
 /// Sorted regions as they are populated: [joined](RegionLayout::join), and without empty ones.
 pub fn joined<R: HasLayout>(regions: &[R]) -> impl Iterator<Item = RegionLayout<'_>> + Clone {
-    let regions = regions.iter().map(R::layout);
-    let mut rest = regions.filter(|region| region.bytes > 0).peekable();
+    in_pieces(regions.iter().map(R::layout).filter(|region| region.bytes > 0))
+}
+
+/// Joins what can be joined.
+fn in_pieces<'c>(
+    regions: impl Iterator<Item = RegionLayout<'c>> + Clone,
+) -> impl Iterator<Item = RegionLayout<'c>> + Clone {
+    let mut rest = regions.peekable();
     core::iter::from_fn(move || {
         let mut region = rest.next()?;
         while let Some(both) = rest.peek().and_then(|next| region.join(next)) {

@@ -64,7 +64,7 @@ use zerocopy::IntoBytes;
 pub use error::RimError;
 
 use crate::measurement_log::{Digest, MeasurementEvent};
-use crate::region::{Content, HasLayout, LayoutCheck, LayoutError, joined, sort};
+use crate::region::{Content, HasLayout, LayoutCheck, LayoutError, sort, without_gaps};
 use hash::{bytes, hash, hash_granule};
 
 /// A Realm Initial Measurement that is being computed.
@@ -242,12 +242,14 @@ impl Rim {
         Ok(())
     }
 
-    /// Extends the measurement by regions, in the order and with the blocks in which
-    /// `Realm::populate` of `realm-builder` populates them: the measurement of a Realm before it is
-    /// built. RECs follow, with [`Rim::add_rec`].
+    /// Extends the measurement by regions, in the order in which `Realm::populate` of
+    /// `realm-builder` populates them: the measurement of a Realm before it is built. RECs follow,
+    /// with [`Rim::add_rec`].
     ///
-    /// The regions are sorted; neighbours are measured as if they were [`joined`]. Empty regions
-    /// (also those that are populated already) are left out.
+    /// The regions are sorted. Those without content are measured as if neighbours in the IPA space
+    /// were one, and by the largest possible entries: where their memory is, and whether they have
+    /// any, makes no difference. Empty regions (also those that are populated already) are left
+    /// out.
     ///
     /// ```
     /// use realm_measurement::{RegionLayout, Rim};
@@ -287,12 +289,12 @@ impl Rim {
         for region in regions.iter().map(R::layout).filter(|region| region.bytes > 0) {
             check.next(&region).map_err(|problem| LayoutError::new(&region, problem))?;
         }
-        for region in joined(regions) {
+        for region in without_gaps(regions) {
             match region.content {
                 Content::Measured(content) => self.add_measured(region.ipa, content, log)?,
                 Content::Unmeasured(_) => self.add_unmeasured(region.range(), log)?,
                 Content::Unspecified => {
-                    for run in region.blocks(geometry) {
+                    for run in region.entries(geometry) {
                         self.add_ripas(run.range(), run.level, log)?;
                     }
                 }

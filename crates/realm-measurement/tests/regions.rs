@@ -101,10 +101,10 @@ fn measured(dialect: Dialect, regions: &mut [RegionLayout<'_>]) -> (String, usiz
     (rim.digest().to_string(), usize::try_from(entries.sum::<u64>()).unwrap())
 }
 
-/// In 1.0 the RIPAS of each entry is measured, and the alignment of the memory says which entries
-/// there are; in 2.0 none of that is measured.
+/// In 1.0 the RIPAS of each entry is measured, by the largest entries that the addresses in the
+/// Realm allow, wherever the memory is; in 2.0 none of that is measured.
 #[test]
-fn blocks_are_measured_where_ripas_changes_are() {
+fn entries_are_measured_where_ripas_changes_are() {
     let whole = at(RAM, 4 * MIB);
     let aligned = whole.with_memory(Pa::new(0x4000_0000));
     let apart = whole.with_memory(Pa::new(0x4000_1000));
@@ -112,19 +112,26 @@ fn blocks_are_measured_where_ripas_changes_are() {
         .map(|offset| at(RAM + offset, 2 * MIB).with_memory(Pa::new(0x4000_0000 + offset)));
     let blocks = measured(Dialect::V1_0, &mut [whole]);
     assert_eq!(blocks.1, 2);
-    assert_eq!(measured(Dialect::V1_0, &mut [aligned]), blocks);
-    assert_eq!(measured(Dialect::V1_0, &mut [second, first]), blocks);
-    let pages = measured(Dialect::V1_0, &mut [apart]);
-    assert_eq!(pages.1, 1024);
-    assert_ne!(pages.0, blocks.0);
-
+    for same in [&mut [aligned][..], &mut [apart], &mut [second, first]] {
+        assert_eq!(measured(Dialect::V1_0, same), blocks);
+    }
     let tf_rmm = measured(Dialect::TfRmm2026_07, &mut [whole]);
     assert_eq!(measured(Dialect::TfRmm2026_07, &mut [apart]), tf_rmm);
     assert_eq!(tf_rmm.1, 0);
-    // Joined, two halves of a block are one.
-    let half = |offset| at(RAM + offset, MIB).with_memory(Pa::new(0x4000_0000 + offset));
-    assert_eq!(measured(Dialect::V1_0, &mut [half(MIB), half(0)]).1, 1);
-    assert_eq!(half(0).blocks(geometry()).next().map(|run| run.level), Some(Level::L3));
+    // Two halves of an entry are one, with memory in two places, or without; a gap, or content,
+    // leaves two, of pages.
+    let half = |offset| at(RAM + offset, MIB);
+    let placed = half(MIB).with_memory(Pa::new(0x7000_0000));
+    for same in [&mut [half(MIB), half(0)][..], &mut [placed, half(0)]] {
+        assert_eq!(measured(Dialect::V1_0, same).1, 1);
+    }
+    assert_eq!(half(0).entries(geometry()).next().map(|run| run.level), Some(Level::L3));
+    let after = at(RAM + MIB + 0x1000, MIB - 0x1000);
+    assert_eq!(measured(Dialect::V1_0, &mut [half(0), after]).1, 511);
+    let page = RegionLayout::measured(Ipa::new(RAM + MIB), &[1; 0x1000]);
+    assert_eq!(measured(Dialect::V1_0, &mut [half(0), page, after]).1, 511);
+    assert_eq!(apart.blocks(geometry()).next().map(|run| run.level), Some(Level::L3));
+    assert_eq!(apart.entries(geometry()).next().map(|run| run.level), Some(Level::L2));
 }
 
 #[test]

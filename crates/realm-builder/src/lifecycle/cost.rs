@@ -14,7 +14,7 @@ use crate::lifecycle::realm::{New, NotTerminated, Realm};
 use crate::lifecycle::region::{Content, Region, merge};
 use crate::memory::realm_core::RealmCore;
 use crate::memory::unmap::Span;
-use crate::plan::{self, Cost, Limits, joined, map_calls, ripas_calls};
+use crate::plan::{self, Cost, Limits, joined, map_calls};
 use crate::shadow::Next;
 
 /// Calls that delegate granules for tables; the pool may have some of the granules already.
@@ -64,7 +64,7 @@ impl<P: Platform> Realm<'_, P, New> {
 impl<P: Platform, S> Realm<'_, P, S> {
     /// Cost of unmapping all private memory and destroying all tables, in all trees, and of
     /// undelegating the memory: [`Realm::dismantle`] when nothing is shared. The tables' granules
-    /// stay delegated, in the pool.
+    /// stay delegated, in the pool, from which blocks that have to be split (1.0) take theirs.
     ///
     /// # Contexts
     ///
@@ -117,23 +117,20 @@ impl<P: Platform> RealmCore<'_, P> {
         let create = self.missing_for(regions, u64::MAX) as u64;
         let (geometry, granule) = (self.geometry, self.geometry.granule());
         let delegate = table_delegation(pool, create, granule, limits);
-        let mut sum = Cost { create, delegate, ..Cost::default() };
+        let ripas = self.ram_calls(regions, limits);
+        let mut sum = Cost { create, delegate, ripas, ..Cost::default() };
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
         for region in regions {
             sum.delegate += limits.delegation(region.memory.bytes(), granule);
-            let runs = self.runs_for(region, u64::MAX, &exists);
-            match region.content {
+            sum.map += match region.content {
                 Content::Measured(_) | Content::Unmeasured(_) => {
-                    sum.map += region.memory.bytes() >> granule.shift();
+                    region.memory.bytes() >> granule.shift()
                 }
-                Content::Unspecified if region.unbacked > 0 => {
-                    sum.ripas += ripas_calls(geometry, runs, limits);
-                }
+                Content::Unspecified if region.unbacked > 0 => 0,
                 Content::Unspecified => {
-                    sum.map += map_calls(geometry, runs.clone(), limits);
-                    sum.ripas += ripas_calls(geometry, runs, limits);
+                    map_calls(geometry, self.runs_for(region, u64::MAX, &exists), limits)
                 }
-            }
+            };
         }
         sum
     }
@@ -149,11 +146,23 @@ impl<P: Platform> RealmCore<'_, P> {
         let granule = self.geometry.granule();
         let mut sum = Cost { destroy: tables as u64, ..Cost::default() };
         let top = self.geometry.unprotected_base();
+        let unmapped = self.rmm.call_limits().data_level;
         let mut from = Ipa::new(0);
         let mut run = PaRange::empty(rmi_abi::Pa::new(0));
         while let Some(at) = self.next_memory(from, top) {
             let span = self.span(at, top, limits.table_by_table);
-            sum.unmap += 1;
+            // A block that is too large to be unmapped is split.
+            let below = core::iter::successors(at.level.child(), |level| level.child());
+            for level in below.take_while(|level| *level <= unmapped) {
+                let table = self.geometry.table_bytes(level).trailing_zeros();
+                let tables = at.range().bytes() >> table;
+                sum.create += tables;
+                sum.destroy += tables;
+            }
+            sum.unmap += match at.level < unmapped {
+                true => at.range().bytes() >> self.geometry.entry_shift(unmapped),
+                false => 1,
+            };
             self.collect(&span, &mut run, &mut |bytes| {
                 sum.undelegate += limits.delegation(bytes, granule);
             });

@@ -5,7 +5,7 @@ use core::convert::Infallible;
 use realm_measurement::region::{self, LayoutCheck};
 use rmi_abi::flags::DataFlags;
 use rmi_abi::rtt::{Geometry, Level};
-use rmi_abi::{Command, IpaRange};
+use rmi_abi::{Command, Ipa, IpaRange, Pa, PaRange};
 use rmi_host::{Delegated, Error, Failed, Platform, QuarantineReason, Subject, Undelegated};
 use sro::{HostMemory, Pool, free_or_quarantine};
 
@@ -15,7 +15,7 @@ use crate::lifecycle::region::{Content, Region, merge};
 use crate::memory::map::{Mapping, Supply};
 use crate::memory::range_lock::RangeLock;
 use crate::memory::realm_core::RealmCore;
-use crate::plan::{self, Exists, Run};
+use crate::plan::{self, Exists, Limits, Run, ripas_calls};
 use crate::shadow::tag;
 
 /// How much may be populated in one part, spent region by region in their order.
@@ -25,66 +25,32 @@ struct Budget {
     granule: u64,
     /// The largest block that fits into the whole of it.
     block: u64,
-    /// Whether nothing is spent.
-    is_whole: bool,
-    geometry: Geometry,
-    /// Level of the largest entries.
-    top_level: Level,
 }
 
 impl Budget {
-    fn new(bytes: u64, geometry: Geometry, top_level: Level) -> Self {
+    fn new(bytes: u64, geometry: Geometry) -> Self {
         let granule = geometry.granule().bytes();
         let bytes = bytes.max(granule);
         let blocks = [Level::L1, Level::L2].map(|level| geometry.entry_bytes(level));
         let block = blocks.into_iter().find(|block| *block <= bytes).unwrap_or(granule);
-        Self { left: bytes, granule, block, is_whole: true, geometry, top_level }
+        Self { left: bytes, granule, block }
     }
 
     /// How much of a region is populated. After a region of which a rest is left, no further one
     /// is, so that the order is kept.
     fn spend(&mut self, region: &Region<'_>) -> u64 {
-        let spent = self.spend_some(region);
-        self.is_whole &= spent == 0;
-        spent
-    }
-
-    fn spend_some(&mut self, region: &Region<'_>) -> u64 {
         let whole = region.bytes();
         if whole <= self.left {
             self.left -= whole;
             return whole;
         }
-        if region.unbacked > 0 {
-            return self.spend_unbacked(region);
-        }
         let align = match region.content {
             // An address where a block could end; if none ends here, the next part begins with one.
-            Content::Unspecified => self.block,
-            Content::Measured(_) | Content::Unmeasured(_) => self.granule,
+            Content::Unspecified if region.unbacked == 0 => self.block,
+            _ => self.granule,
         };
         let end = region.ipa.checked_add(core::mem::take(&mut self.left)).unwrap_or(region.ipa);
         end.align_down(align).checked_offset_from(region.ipa).unwrap_or(0)
-    }
-
-    /// The same for RAM without memory: as many entries as fit, or one if nothing is populated
-    /// otherwise. Smaller entries would need tables that the whole does not.
-    fn spend_unbacked(&mut self, region: &Region<'_>) -> u64 {
-        let (mut bytes, is_first) = (0, self.is_whole);
-        let mut left = core::mem::take(&mut self.left);
-        for run in plan::runs(self.geometry, region.ipa, region.planned(), self.top_level) {
-            let entry = self.geometry.entry_bytes(run.level);
-            let part = run.bytes.min(left - left % entry);
-            bytes += part;
-            left -= part;
-            if part < run.bytes {
-                if bytes == 0 && is_first {
-                    bytes = entry;
-                }
-                break;
-            }
-        }
-        bytes
     }
 }
 
@@ -95,11 +61,13 @@ impl<P: Platform> Realm<'_, P, New> {
     /// The regions are sorted by IPA and checked before the first call: alignment, place, overlap,
     /// content. They are then populated in that order, so the same regions give the same
     /// measurement in whatever order they were listed. Content is copied page by page through the
-    /// pool's parameter page; unspecified memory is mapped with the largest blocks that alignment
-    /// allows, and its RIPAS becomes RAM; where a region has no memory, only its RIPAS changes.
-    /// Regions of unspecified memory that are neighbours in both address spaces are merged for
-    /// that, and what is left of them after an error is in the first. Tables come from the pool and
-    /// are made before they are needed.
+    /// pool's parameter page; the RIPAS of regions without content becomes RAM, and their memory
+    /// is mapped with the largest blocks that alignment and the dialect allow. The RIPAS of such
+    /// regions that are neighbours in the IPA space changes before any of their memory is mapped,
+    /// by the largest possible entries, so that it depends on no physical address where the
+    /// dialect measures it (1.0). Regions of unspecified memory that are neighbours in both address
+    /// spaces are merged for mapping, and what is left of them after an error is in the first.
+    /// Tables come from the pool and are made before they are needed.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP_INIT, RMI_RTT_INIT_RIPAS, RMI_RTT_DATA_MAP.
     ///
@@ -125,8 +93,8 @@ impl<P: Platform> Realm<'_, P, New> {
     /// limited time in one call, as in a preemptible hypercall, that may be told to stop, or that
     /// show progress.
     ///
-    /// Of a region without memory at least one entry is populated, which may be more than `bytes`:
-    /// smaller entries would need tables that the whole does not.
+    /// The RIPAS of regions without content changes in one go, before the first of their memory is
+    /// mapped: that is one call for each table concerned, of which there are few.
     ///
     /// The measurement is the same. So are the mappings, if `bytes` is no less than the largest
     /// possible block: a part of memory without content ends where a block of that size does, which
@@ -152,6 +120,20 @@ impl<P: Platform> Realm<'_, P, New> {
     }
 }
 
+/// What is to become RAM from a region on, without a gap: of regions without content, what is not
+/// RAM yet. Empty if the region has content or is RAM.
+fn ram_from(region: &Region<'_>, following: &[Region<'_>]) -> IpaRange {
+    let mut ram = region.not_ram();
+    for next in following.iter().filter(|next| next.bytes() > 0) {
+        let more = next.not_ram();
+        if ram.is_empty() || more.is_empty() || more.base() != ram.top() {
+            break;
+        }
+        ram = IpaRange::new_or_empty(ram.base(), more.top());
+    }
+    ram
+}
+
 impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::populate`](crate::Realm::populate).
     pub(crate) fn populate(
@@ -173,15 +155,19 @@ impl<P: Platform> RealmCore<'_, P> {
         self.check(regions)?;
         merge(regions);
         let granule = self.granule_bytes();
-        let mut budget = Budget::new(bytes, self.geometry, self.top_block_level());
+        let mut budget = Budget::new(bytes, self.geometry);
         let missing = self.missing_for(regions, bytes);
         self.check_shadow_tables(missing)?;
         memory.pool().stock(self.rmm, Command::RttCreate, missing as u64 * granule)?;
-        for region in regions.iter_mut() {
+        let mut rest = &mut *regions;
+        while let Some((region, following)) = rest.split_first_mut() {
             let part = budget.spend(region);
             if part == 0 {
+                rest = following;
                 continue;
             }
+            self.make_ram(memory.pool(), region, following)?;
+            rest = following;
             let mut front = region.split_front(part);
             // If code of the embedder panics meanwhile, the rest does not take its place.
             region.lost += part;
@@ -189,7 +175,8 @@ impl<P: Platform> RealmCore<'_, P> {
                 Content::Measured(_) => self.copy_in(memory, &mut front, DataFlags::MEASURE),
                 Content::Unmeasured(_) => self.copy_in(memory, &mut front, DataFlags::empty()),
                 Content::Unspecified if front.unbacked > 0 => {
-                    self.make_ram(memory.pool(), &mut front)
+                    front.advance_unbacked(part);
+                    Ok(())
                 }
                 Content::Unspecified => self.map_ram(memory, &mut front),
             };
@@ -231,10 +218,24 @@ impl<P: Platform> RealmCore<'_, P> {
     /// How many tables are missing for the first `bytes` of sorted regions.
     pub(crate) fn missing_for(&self, regions: &[Region<'_>], bytes: u64) -> usize {
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
-        let budget = Budget::new(bytes, self.geometry, self.top_block_level());
-        let parts =
-            regions.iter().scan(budget, |budget, region| Some((region, budget.spend(region))));
-        let mut runs = parts.flat_map(|(region, part)| self.runs_for(region, part, &exists));
+        let mut budget = Budget::new(bytes, self.geometry);
+        let mut ram = IpaRange::empty(Ipa::new(0));
+        let mut rest = regions;
+        let mut runs = core::iter::from_fn(|| {
+            let (region, following) = rest.split_first()?;
+            rest = following;
+            let part = budget.spend(region);
+            if part > 0 && !ram.contains_range(&region.range()) {
+                ram = ram_from(region, following);
+            }
+            // Where memory is mapped, the tables of its blocks are also those of the RIPAS.
+            let mapped = if region.unbacked > 0 { 0 } else { part };
+            let base = region.ipa.checked_add(mapped)?;
+            let rest = IpaRange::new_or_empty(base, region.range().top());
+            let changes = self.ram_entries(ram, ram.intersection(&rest), &exists);
+            Some(self.runs_for(region, mapped, &exists).chain(changes))
+        })
+        .flatten();
         let mut missing = 0;
         let counted = plan::each_table(self.geometry, &mut runs, &mut |level, ipa| {
             missing += usize::from(!exists(level, ipa));
@@ -253,29 +254,87 @@ impl<P: Platform> RealmCore<'_, P> {
         exists: Exists<'e>,
     ) -> impl Iterator<Item = Run> + Clone + use<'e, P> {
         let paged = !matches!(region.content, Content::Unspecified);
-        let largest = if paged { Level::L3 } else { self.top_block_level() };
+        let largest = if paged { Level::L3 } else { self.private_block_level() };
         let whole = region.planned();
         let front = whole.split_at(bytes).map_or(whole, |(front, _)| front);
         plan::runs_of(self.geometry, region.ipa, Some(front).into_iter(), largest, exists)
     }
 
-    /// Changes the RIPAS of a range without memory to RAM.
-    fn make_ram(&self, pool: &mut Pool, region: &mut Region<'_>) -> Result<(), BuildError> {
-        let whole = region.range();
-        let mut held = self.lock_range(whole)?;
+    /// The entries in a part of `ram`, all of which becomes RAM by the largest possible entries.
+    fn ram_entries<'e>(
+        &self,
+        ram: IpaRange,
+        part: Option<IpaRange>,
+        exists: Exists<'e>,
+    ) -> impl Iterator<Item = Run> + Clone + use<'e, P> {
+        let (geometry, top_level) = (self.geometry, self.top_block_level());
+        let part = part.filter(|part| !part.is_empty()).unwrap_or(IpaRange::empty(ram.base()));
+        // The largest entry around the base of the part that lies in the whole.
+        let first = [Level::L1, Level::L2]
+            .into_iter()
+            .filter(|level| *level >= top_level)
+            .map(|level| {
+                let bytes = geometry.entry_bytes(level);
+                IpaRange::with_size_or_empty(part.base().align_down(bytes), bytes)
+            })
+            .find(|entry| !entry.is_empty() && ram.contains_range(entry));
+        let base = first.map_or(part.base(), |entry| entry.base());
+        let left = if part.is_empty() { IpaRange::empty(base) } else { ram.after(base) };
+        // Planned as if there were memory that is aligned as the addresses are.
+        let memory = PaRange::with_size_or_empty(Pa::new(base.raw()), left.bytes());
+        plan::runs_of(geometry, base, Some(memory).into_iter(), top_level, exists)
+            .take_while(move |run| run.ipa < part.top())
+            .map(move |run| {
+                let end = part.top().align_up(geometry.entry_bytes(run.level));
+                let within = run.range().before(end.unwrap_or(run.range().top()));
+                Run { bytes: within.bytes(), ..run }
+            })
+    }
+
+    /// Calls that change the RIPAS for sorted regions.
+    pub(crate) fn ram_calls(&self, regions: &[Region<'_>], limits: Limits) -> u64 {
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
-        let runs = self.runs_for(region, region.bytes(), &exists);
-        self.make(&mut held, pool, runs)?;
-        let mut left = whole;
+        let mut ram = IpaRange::empty(Ipa::new(0));
+        let (mut rest, mut calls) = (regions, 0);
+        while let Some((region, following)) = rest.split_first() {
+            rest = following;
+            if !ram.contains_range(&region.range()) {
+                ram = ram_from(region, following);
+                let entries = self.ram_entries(ram, Some(ram), &exists);
+                calls += ripas_calls(self.geometry, entries, limits);
+            }
+        }
+        calls
+    }
+
+    /// Changes the RIPAS of a region without content, and of those that follow it without a gap,
+    /// to RAM, as far as that was not done before.
+    fn make_ram<'c>(
+        &self,
+        pool: &mut Pool,
+        region: &mut Region<'c>,
+        following: &mut [Region<'c>],
+    ) -> Result<(), BuildError> {
+        let ram = ram_from(region, following);
+        if ram.is_empty() {
+            return Ok(());
+        }
+        let mut held = self.lock_range(ram)?;
+        let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
+        self.make(&mut held, pool, self.ram_entries(ram, Some(ram), &exists))?;
+        let mut left = ram;
         while !left.is_empty() {
             let top = self.rmm.commands().rtt_init_ripas(&self.rd, left)?;
-            region.advance_unbacked(top.checked_offset_from(left.base()).unwrap_or(0));
+            let mut bytes = top.checked_offset_from(left.base()).unwrap_or(0);
+            for region in core::iter::once(&mut *region).chain(following.iter_mut()) {
+                bytes -= region.note_ram(bytes);
+            }
             left = left.after(top);
         }
         Ok(())
     }
 
-    /// Maps memory without content and changes its RIPAS to RAM.
+    /// Maps memory without content.
     fn map_ram(
         &self,
         memory: &mut dyn HostMemory,
@@ -289,7 +348,6 @@ impl<P: Platform> RealmCore<'_, P> {
         let mut supply = Supply {
             next: &mut |_, _| whole.take(),
             back: &mut |memory, host| self.gather(memory, &mut back, host),
-            init_ripas: true,
         };
         let Mapping { taken, result } = self.map_supply(&mut held, memory, range, &mut supply);
         region.advance(taken);

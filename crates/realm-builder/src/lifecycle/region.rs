@@ -80,6 +80,8 @@ pub struct Region<'c> {
     pub(crate) content: Content<'c>,
     /// Bytes of RAM without memory that are not populated yet.
     pub(crate) unbacked: u64,
+    /// Bytes from the front, without content, of which the RIPAS is RAM already.
+    ram: u64,
     /// Bytes populated.
     pub(crate) taken: u64,
     /// Whether its memory became part of the region before it.
@@ -92,7 +94,7 @@ impl<'c> Region<'c> {
     /// Memory at `ipa` with this content.
     #[must_use]
     pub const fn new(ipa: Ipa, memory: Undelegated, content: Content<'c>) -> Self {
-        Self { ipa, memory, content, unbacked: 0, taken: 0, merged: false, lost: 0 }
+        Self { ipa, memory, content, unbacked: 0, ram: 0, taken: 0, merged: false, lost: 0 }
     }
 
     /// `bytes` of RAM at `ipa` that have no memory yet: their RIPAS is RAM when the Realm starts,
@@ -125,6 +127,22 @@ impl<'c> Region<'c> {
     /// Bytes that have not been populated.
     pub(crate) fn bytes(&self) -> u64 {
         self.memory.bytes().saturating_add(self.unbacked)
+    }
+
+    /// The part without content of which the RIPAS is not RAM yet.
+    pub(crate) fn not_ram(&self) -> IpaRange {
+        let base = self.ipa.checked_add(self.ram).unwrap_or(self.ipa);
+        match self.content {
+            Content::Unspecified => self.range().after(base),
+            Content::Measured(_) | Content::Unmeasured(_) => IpaRange::empty(base),
+        }
+    }
+
+    /// The RIPAS of at most `bytes` more is RAM now; returns of how many.
+    pub(crate) fn note_ram(&mut self, bytes: u64) -> u64 {
+        let more = self.not_ram().bytes().min(bytes);
+        self.ram += more;
+        more
     }
 
     /// The memory with which the part that has not been populated is planned.
@@ -160,8 +178,13 @@ impl<'c> Region<'c> {
         if self.layout().join(&next.layout()).is_none() {
             return false;
         }
+        let ram = if self.not_ram().is_empty() { next.ram } else { 0 };
         match self.memory.append(next.memory.take()) {
-            Ok(()) => next.merged = true,
+            Ok(()) => {
+                next.merged = true;
+                self.ram += ram;
+                next.ram = 0;
+            }
             Err(apart) => next.memory = apart,
         }
         next.merged
@@ -169,10 +192,12 @@ impl<'c> Region<'c> {
 
     /// Splits off the first `bytes` as a separate region.
     pub(crate) fn split_front(&mut self, bytes: u64) -> Self {
+        let ram = bytes.min(self.ram);
+        self.ram -= ram;
         if self.unbacked > 0 {
             let front = bytes.min(self.unbacked);
             self.unbacked -= front;
-            return Self::without_memory(self.ipa, front);
+            return Self { ram, ..Self::without_memory(self.ipa, front) };
         }
         let memory = self.memory.take_front(bytes).unwrap_or_default();
         let len = usize::try_from(memory.bytes()).unwrap_or(usize::MAX);
@@ -183,7 +208,7 @@ impl<'c> Region<'c> {
             }
             Content::Unspecified => Content::Unspecified,
         };
-        Self::new(self.ipa, memory, content)
+        Self { ram, ..Self::new(self.ipa, memory, content) }
     }
 
     /// Takes back what is left of the front that was split off. Returns what is no longer
@@ -192,6 +217,7 @@ impl<'c> Region<'c> {
         self.advance(front.taken);
         self.lost += front.lost;
         self.unbacked += front.unbacked;
+        self.ram += front.ram;
         let rest = core::mem::replace(&mut self.memory, front.memory);
         // What was not populated ends where the rest begins, unless its end was lost.
         let Err(rest) = self.memory.append(rest) else { return None };
@@ -210,6 +236,7 @@ impl<'c> Region<'c> {
     pub(crate) fn advance(&mut self, bytes: u64) {
         self.ipa = self.ipa.checked_add(bytes).unwrap_or(self.ipa);
         self.taken = self.taken.saturating_add(bytes);
+        self.ram = self.ram.saturating_sub(bytes);
         let done = usize::try_from(bytes).unwrap_or(usize::MAX);
         self.content = match self.content {
             Content::Measured(content) => {

@@ -1,17 +1,20 @@
 //! Teardown: unmap, destroy the tables, destroy the Realm, and account for every granule.
 
 use rmi_abi::rtt::Level;
-use rmi_abi::{Command, Ipa, IpaRange, Status};
+use rmi_abi::{Command, Ipa, IpaRange, Pa, Status};
 use rmi_host::command::AuxTree;
 use rmi_host::{
     Delegated, Error, Failed, InUse, Platform, QuarantineReason, Rd, Subject, Violation,
 };
 use sro::{HostMemory, Pool, RecObject, drive, free_or_quarantine};
 
+use crate::error::BuildError;
 use crate::lifecycle::realm::{Realm, Terminated};
 use crate::memory::map::Free;
 use crate::memory::realm_core::RealmCore;
+use crate::memory::returned::ReturnedRanges;
 use crate::memory::unmap::Collected;
+use crate::plan::Run;
 use crate::shadow::storage::{Records, SharedPiece};
 use crate::shadow::{At, Next, Row, Shows, tag};
 
@@ -76,6 +79,10 @@ impl<'a, P: Platform> Realm<'a, P, Terminated> {
     /// Dismantles a part of the Realm: unmaps, destroys tables, returns memory, until it has made
     /// about `calls` calls to the RMM. For hosts with limited time in one call, as in a preemptible
     /// hypercall.
+    ///
+    /// Where the dialect unmaps private memory by pages only (1.0), a block is split first, which
+    /// takes a granule from the pool for the time being; folding has put one there. What is shared
+    /// is unmapped by destroying its table there, where nothing else is shared in the same table.
     ///
     /// Memory is freed; tables go to the pool, still delegated. The next call continues
     /// where this one stopped, for whatever reason it stopped.
@@ -172,7 +179,10 @@ impl<P: Platform> RealmCore<'_, P> {
         if let Some(range) = shared {
             let rmm = self.rmm;
             let free: Free<'_> = &mut |memory, host| free_or_quarantine(rmm, memory, host);
-            self.unshare_some(&range, false, idle, memory, free)?;
+            match self.table_of_shared(&range) {
+                Some(table) => self.unshare_with_table(&range, table, memory, free)?,
+                None => self.unshare_some(&range, false, idle, memory, free).map(|_| ())?,
+            }
             return Ok(DismantleProgress::More);
         }
         let mut returned = core::mem::take(&mut self.returned);
@@ -185,7 +195,9 @@ impl<P: Platform> RealmCore<'_, P> {
                     self.collect_unmapped(&mut from, top, &mut returned) == Collected::Send;
                 Ok(DismantleProgress::More)
             }
-            Some(Next::Memory(at)) => self.unmap_first(memory.pool(), at, idle),
+            Some(Next::Memory(at)) => self
+                .unmap_first(memory.pool(), at, idle, &mut returned)
+                .map(|()| DismantleProgress::More),
             Some(Next::Shown(tree, at)) => {
                 self.hide_first(tree, at, idle).map(|()| DismantleProgress::More)
             }
@@ -214,17 +226,61 @@ impl<P: Platform> RealmCore<'_, P> {
         self.shadow.get_mut().reference(IpaRange::new(base, top).ok()?)
     }
 
+    /// Unmaps from an entry on, or makes that possible: settles the table if it is unclear whether
+    /// it exists, and splits a block where only pages are unmapped.
     fn unmap_first(
         &mut self,
         pool: &mut Pool,
         at: At,
         idle: &mut u32,
-    ) -> Result<DismantleProgress, Error> {
+        returned: &mut ReturnedRanges,
+    ) -> Result<(), Error> {
+        if !self.shadow.get_mut().table_is_sure(None, at.level, at.base) {
+            let place = (at.level, self.geometry.table_base(at.base, at.level));
+            if let Ok(held) = self.lock_range(at.range()) {
+                self.settle(&held, pool, place);
+            }
+            let found = self.shadow.get_mut().walk(at.base, Level::L3);
+            if found.map(|found| found.level) != Some(at.level) {
+                return Ok(());
+            }
+        }
+        if at.level < self.rmm.call_limits().data_level {
+            return self.split_first(pool, at, returned);
+        }
         let top = self.geometry.unprotected_base();
         let reached = self.unmap_some(pool.pages().list, at, top)?;
         *idle = if reached > at.base { 0 } else { idle.saturating_add(1) };
-        self.budget_left(Command::RttDataUnmap, *idle, reached)?;
-        Ok(DismantleProgress::More)
+        self.budget_left(Command::RttDataUnmap, *idle, reached)
+    }
+
+    /// Splits a block. If the pool has no granule for the table, one that was unmapped before
+    /// becomes it.
+    fn split_first(
+        &mut self,
+        pool: &mut Pool,
+        at: At,
+        returned: &mut ReturnedRanges,
+    ) -> Result<(), Error> {
+        if pool.bytes() == (0, 0)
+            && !returned.doubt
+            && let Some(granule) = returned.run.take_front(self.granule_bytes())
+        {
+            pool.put_back(self.rmm, granule);
+        }
+        let below = at.level.child().unwrap_or(Level::L3);
+        let entry = Run { ipa: at.base, pa: Pa::new(0), level: below, bytes: self.granule_bytes() };
+        let made = match self.lock_range(at.range()) {
+            Ok(mut held) => self.make(&mut held, pool, core::iter::once(entry)),
+            Err(error) => Err(error),
+        };
+        made.map_err(|error| match error {
+            BuildError::Call(error) => error,
+            _ => {
+                let what = "there is no record for the table of a block that is to be split";
+                Error::argument(Command::RttCreate, what, Subject::Ipa(at.base))
+            }
+        })
     }
 
     /// Destroys an empty table.

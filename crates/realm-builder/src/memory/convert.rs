@@ -3,6 +3,7 @@
 
 use core::ops::ControlFlow;
 
+use rmi_abi::rtt::Level;
 use rmi_abi::{Ipa, IpaRange, PaRange};
 use rmi_host::command::SharedAccess;
 use rmi_host::{Platform, Undelegated};
@@ -115,7 +116,9 @@ impl<P: Platform> RealmCore<'_, P> {
         while let Some((ipas, pas)) = self.first_run(left) {
             left = after(ipas, range);
             let alias = self.alias(ipas, range).map_err(stop)?;
-            self.make_for_run(&mut shared, memory.pool(), alias.base(), pas).map_err(stop)?;
+            let top_level = self.top_block_level();
+            self.make_for_run(&mut shared, memory.pool(), (alias.base(), pas), top_level)
+                .map_err(stop)?;
         }
         while !course.left().is_empty() {
             let run = self.first_run(course.left());
@@ -219,7 +222,9 @@ impl<P: Platform> RealmCore<'_, P> {
         let mut left = aliases;
         while let Some((piece, pas)) = self.first_shared(left) {
             left = after(piece, aliases);
-            self.make_for_run(&mut private, memory.pool(), at(piece.base()), pas).map_err(stop)?;
+            let top_level = self.private_block_level();
+            self.make_for_run(&mut private, memory.pool(), (at(piece.base()), pas), top_level)
+                .map_err(stop)?;
         }
         let mut left = aliases;
         while let Some((piece, pas)) = self.first_shared(left) {
@@ -239,7 +244,6 @@ impl<P: Platform> RealmCore<'_, P> {
                 let mut supply = Supply {
                     next: &mut |_, _| given.take(),
                     back: &mut |memory, host| free_or_quarantine(self.rmm, memory, host),
-                    init_ripas: false,
                 };
                 let front = IpaRange::with_size(part.base(), came).unwrap_or(part);
                 let mapping = self.map_supply(&mut private, memory, front, &mut supply);
@@ -293,22 +297,17 @@ impl<P: Platform> RealmCore<'_, P> {
         Ok(runs)
     }
 
-    /// Makes the tables for memory that is to be mapped at an IPA.
+    /// Makes the tables for memory that is to be mapped at an IPA, by entries of `top_level` or
+    /// below.
     fn make_for_run(
         &self,
         held: &mut RangeLock<'_, P::Lock>,
         pool: &mut Pool,
-        ipa: Ipa,
-        memory: PaRange,
+        (ipa, memory): (Ipa, PaRange),
+        top_level: Level,
     ) -> Result<(), BuildError> {
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
-        let runs = plan::runs_of(
-            self.geometry,
-            ipa,
-            Some(memory).into_iter(),
-            self.top_block_level(),
-            &exists,
-        );
+        let runs = plan::runs_of(self.geometry, ipa, Some(memory).into_iter(), top_level, &exists);
         self.make(held, pool, runs)
     }
 

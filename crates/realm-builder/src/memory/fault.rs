@@ -84,7 +84,6 @@ impl<P: Platform> RealmCore<'_, P> {
         let mut supply = Supply {
             next: &mut |memory, left| first.take().or_else(|| memory.allocate(left)),
             back: &mut |memory, host| free_or_quarantine(self.rmm, memory, host),
-            init_ripas: false,
         };
         let (mut staged, mut result) = self.stage_supply(&mut held, memory, rest, &mut supply);
         let mut before = IpaRange::empty(front.base());

@@ -2,8 +2,9 @@
 //! unmapped it.
 
 use lock_api::RawMutex;
+use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, IpaRange};
-use rmi_host::{Error, Platform, SharedMemory, Undelegated};
+use rmi_host::{Error, Platform, QuarantineReason, SharedMemory, Subject, Undelegated, Violation};
 use sro::HostMemory;
 
 use crate::memory::lent_shadow::LentShadow;
@@ -47,6 +48,70 @@ pub(crate) enum Left {
 }
 
 impl<P: Platform> RealmCore<'_, P> {
+    /// The table that can be destroyed to unmap a piece of shared memory, from the start of the
+    /// piece: it has no table below it, and maps nothing else.
+    pub(crate) fn table_of_shared(&self, piece: &IpaRange) -> Option<(Level, Ipa)> {
+        if !self.rmm.dialect().destroying_table_unshares() {
+            return None;
+        }
+        let shadow = self.shadow.lock();
+        let at = shadow.walk(piece.base(), Level::L3)?;
+        let bytes = self.geometry.table_bytes(at.level);
+        let base = at.base.align_down(bytes);
+        let table = IpaRange::with_size(base, bytes).ok()?;
+        let around = [
+            IpaRange::new_or_empty(table.base(), piece.base()),
+            IpaRange::new_or_empty(piece.top().min(table.top()), table.top()),
+        ];
+        let is_alone =
+            around.iter().all(|part| part.is_empty() || shadow.shared_in(part).is_none());
+        (is_alone && shadow.is_sure_leaf(at.level, base)).then_some((at.level, base))
+    }
+
+    /// Destroys a table that maps shared memory, from the start of a piece on, and nothing else.
+    /// What it mapped is freed, the rest stays in its record.
+    pub(crate) fn unshare_with_table(
+        &self,
+        piece: &IpaRange,
+        (level, table): (Level, Ipa),
+        memory: &mut dyn HostMemory,
+        free: Free<'_>,
+    ) -> Result<(), Error> {
+        let Some(piece) = self.shadow.lock().leave_shared(piece) else { return Ok(()) };
+        let base = piece.ipa();
+        let mut leaving = Leaving { shadow: &self.shadow, base, memory: Some(piece) };
+        let answer = match &mut leaving.memory {
+            Some(piece) => self.rmm.commands().rtt_destroy_unsharing(&self.rd, piece, level),
+            None => return Ok(()),
+        };
+        leaving.end(false);
+        let (destroyed, host) = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                // Whether it exists shows when it is destroyed without what is shared.
+                self.shadow.lock().doubt_table(None, level, table);
+                return Err(error);
+            }
+        };
+        let granule = self.shadow.lock().remove_table(None, level, table).unwrap_or_default();
+        let is_own = granule.base() == destroyed.table;
+        let command = Command::RttDestroy;
+        match is_own {
+            true => memory.pool().put_back(self.rmm, granule.into_released()),
+            false => memory.pool().recover(
+                self.rmm,
+                granule.into_released(),
+                QuarantineReason::Unclear { command },
+            ),
+        }
+        free(memory, host);
+        let (violation, subject) = (Violation::ForeignMemory, Subject::Ipa(table));
+        match is_own {
+            true => Ok(()),
+            false => Err(Error::violation(command, violation, destroyed.table.raw(), subject)),
+        }
+    }
+
     /// One unmap command, for the first piece that is shared in a claimed range that cuts no piece.
     /// What is unmapped is freed, the rest stays in its record.
     pub(crate) fn unshare_some(
@@ -59,9 +124,12 @@ impl<P: Platform> RealmCore<'_, P> {
     ) -> Result<Left, Error> {
         let Some(piece) = self.shadow.lock().leave_shared(range) else { return Ok(Left::Nothing) };
         let base = piece.ipa();
+        // The entry is in the deepest table there.
+        let entry = self.shadow.lock().walk(base, Level::L3);
+        let level = entry.map_or(Level::L3, |entry| entry.level);
         let mut leaving = Leaving { shadow: &self.shadow, base, memory: Some(piece) };
         let answer = match &mut leaving.memory {
-            Some(piece) => self.rmm.commands().rtt_unprot_unmap_some(&self.rd, piece),
+            Some(piece) => self.rmm.commands().rtt_unprot_unmap_entry(&self.rd, piece, level),
             None => Ok(Undelegated::empty()),
         };
         let is_kept = leaving.end(keep_place);

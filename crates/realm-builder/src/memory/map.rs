@@ -5,7 +5,7 @@ use core::ops::ControlFlow;
 
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, IpaRange};
-use rmi_host::{Delegated, Error, Failed, Platform, QuarantineReason, Undelegated};
+use rmi_host::{Delegated, Failed, Platform, QuarantineReason, Undelegated};
 use sro::{HostMemory, free_or_quarantine};
 
 use crate::error::{BuildError, RegionProblem};
@@ -32,8 +32,6 @@ pub(crate) struct Supply<'f> {
     pub(crate) next: &'f mut dyn FnMut(&mut dyn HostMemory, IpaRange) -> Option<Undelegated>,
     /// Takes memory that was not mapped.
     pub(crate) back: Free<'f>,
-    /// Whether the RIPAS of the memory becomes RAM first.
-    pub(crate) init_ripas: bool,
 }
 
 impl<P: Platform> RealmCore<'_, P> {
@@ -71,7 +69,7 @@ impl<P: Platform> RealmCore<'_, P> {
             self.geometry,
             ipa,
             plan::joined(ranges),
-            self.top_block_level(),
+            self.private_block_level(),
             &exists,
         );
         self.make(&mut held, memory.pool(), runs)?;
@@ -114,15 +112,20 @@ impl<P: Platform> RealmCore<'_, P> {
             drop(slots);
             free_or_quarantine(rmm, memory, apart);
         };
-        let mut supply = Supply { next: &mut next, back: &mut back, init_ripas: false };
+        let mut supply = Supply { next: &mut next, back: &mut back };
         self.map_supply(&mut held, memory, range, &mut supply).result
     }
 }
 
 impl<P: Platform> RealmCore<'_, P> {
-    /// The level of the largest blocks: none can be larger than an entry of the root tables.
+    /// The level of the largest entries: none can be larger than an entry of the root tables.
     pub(crate) fn top_block_level(&self) -> Level {
         self.geometry.start_level().max(Level::L1)
+    }
+
+    /// The level of the largest blocks that private memory can be mapped by.
+    pub(crate) fn private_block_level(&self) -> Level {
+        self.top_block_level().max(self.rmm.call_limits().data_level)
     }
 
     /// Maps memory at a claimed void range, from its front for as long as there is a supply.
@@ -210,7 +213,7 @@ impl<P: Platform> RealmCore<'_, P> {
         supply: &mut Supply<'_>,
     ) -> (u64, Result<(), BuildError>) {
         let (ipa, range) = (left.base(), granules.range());
-        let top = self.top_block_level();
+        let top = self.private_block_level();
         if range.bytes() > left.bytes() {
             (supply.back)(memory, granules);
             let problem = RegionProblem::TooLong { bytes: left.bytes() };
@@ -222,12 +225,6 @@ impl<P: Platform> RealmCore<'_, P> {
         if let Err(error) = self.make(held, memory.pool(), runs.clone()) {
             (supply.back)(memory, granules);
             return (0, Err(error));
-        }
-        if supply.init_ripas
-            && let Err(error) = self.init_ripas(IpaRange::with_size_or_empty(ipa, range.bytes()))
-        {
-            (supply.back)(memory, granules);
-            return (0, Err(error.into()));
         }
         let mut delegated = match self.rmm.delegate(granules) {
             Ok(delegated) => delegated,
@@ -342,13 +339,5 @@ impl<P: Platform> RealmCore<'_, P> {
         if let Err(host) = back.append(host) {
             free_or_quarantine(self.rmm, memory, core::mem::replace(back, host));
         }
-    }
-
-    pub(crate) fn init_ripas(&self, mut range: IpaRange) -> Result<(), Error> {
-        while !range.is_empty() {
-            let top = self.rmm.commands().rtt_init_ripas(&self.rd, range)?;
-            range = range.after(top);
-        }
-        Ok(())
     }
 }

@@ -38,18 +38,14 @@ impl<P: Platform> RealmCore<'_, P> {
     }
 
     /// Lists what is to be mapped from `at` on: blocks of one size, as many as the RMM will take at
-    /// once.
+    /// once. Where the dialect maps one entry per call, that is one.
     fn list<'l>(&self, page: &'l mut Undelegated, at: Ipa, top: Ipa) -> Result<MapList<'l>, Error> {
         let first = self.shadow.lock().walk(at, Level::L3);
         let level = first.map_or(Level::L3, |at| at.level);
         let size = level.block_size().unwrap_or(BlockSize::Page);
         let mut list = self.rmm.commands().new_list(page, size);
-        let table = self.geometry.table_bytes(level);
-        let table_end = match self.range_hint.is_set() {
-            true => at.align_down(table).checked_add(table),
-            false => None,
-        };
-        let top = table_end.unwrap_or(top).min(top);
+        let end = self.end_of_call(at, level, self.range_hint.is_set());
+        let top = end.unwrap_or(top).min(top);
         let mut next = at;
         // Host memory is written without the lock: the embedder determines how that is done.
         loop {

@@ -54,6 +54,7 @@ impl<P: Platform> RealmCore<'_, P> {
     ) -> Result<(), BuildError> {
         self.settle_range(held, memory.pool(), range);
         self.split_ends(held, memory.pool(), range)?;
+        self.split_blocks(held, memory.pool(), range)?;
         self.hide_everywhere(range)?;
         Ok(self.unmap_range(memory, range, free)?)
     }

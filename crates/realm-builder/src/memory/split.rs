@@ -1,5 +1,7 @@
 //! Splitting blocks that reach across the ends of a range, before anything else changes there.
 
+use core::ops::ControlFlow;
+
 use rmi_abi::rtt::Level;
 use rmi_abi::{Ipa, IpaRange, Pa};
 use rmi_host::Platform;
@@ -8,7 +10,7 @@ use sro::Pool;
 use crate::error::BuildError;
 use crate::memory::range_lock::RangeLock;
 use crate::memory::realm_core::RealmCore;
-use crate::plan::Run;
+use crate::plan::{self, Run};
 
 impl<P: Platform> RealmCore<'_, P> {
     /// Splits the blocks of private memory that reach across the ends of a range, down to a level
@@ -25,6 +27,29 @@ impl<P: Platform> RealmCore<'_, P> {
             at.is_some_and(|at| shadow.memory(at).is_some() && at.base < end)
         };
         self.make_ends(held, pool, range, is_inside)
+    }
+
+    /// Splits the blocks in a claimed range that are too large to be unmapped, because folding made
+    /// them. What that needs is obtained before any is split.
+    pub(crate) fn split_blocks(
+        &self,
+        held: &mut RangeLock<'_, P::Lock>,
+        pool: &mut Pool,
+        range: IpaRange,
+    ) -> Result<(), BuildError> {
+        let level = self.rmm.call_limits().data_level;
+        if level <= self.top_block_level() {
+            return Ok(());
+        }
+        let next = |from: Ipa| {
+            self.each_memory(from, range.top(), |_, at| match at.level < level {
+                true => ControlFlow::Break(at.range()),
+                false => ControlFlow::Continue(()),
+            })
+        };
+        let blocks = core::iter::successors(next(range.base()), |block| next(block.top()));
+        let blocks = blocks.filter_map(|block| plan::run(block, level));
+        self.make(held, pool, blocks)
     }
 
     /// As [`RealmCore::split_ends`], of shared memory.

@@ -128,7 +128,12 @@ impl<P: Platform> RealmCore<'_, P> {
     /// Settles a table whose creation (or folding) had an unclear answer: asks the RMM whether it
     /// exists. If not, its entry is void if nothing was put into it, and a block if the table would
     /// fold into just that block. While another thread works in it, it is left unchanged.
-    fn settle(&self, held: &RangeLock<'_, P::Lock>, pool: &mut Pool, (level, ipa): (Level, Ipa)) {
+    pub(crate) fn settle(
+        &self,
+        held: &RangeLock<'_, P::Lock>,
+        pool: &mut Pool,
+        (level, ipa): (Level, Ipa),
+    ) {
         let unsure = {
             let shadow = self.shadow.lock();
             shadow.has_table(level, ipa) && !shadow.table_is_sure(None, level, ipa)

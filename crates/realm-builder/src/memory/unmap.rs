@@ -4,6 +4,7 @@
 use core::ops::ControlFlow;
 
 use rmi_abi::desc::AddrRangeDesc;
+use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, IpaRange, PaRange, Status};
 use rmi_host::command::Unmapped;
 use rmi_host::{Error, Platform, Subject, Undelegated, Violation};
@@ -35,11 +36,21 @@ pub(crate) struct Span {
 }
 
 impl<P: Platform> RealmCore<'_, P> {
+    /// Where a call that begins at an entry of `level` ends at the latest: after that entry where
+    /// the dialect maps by entries, and with `table_by_table` at the end of the table.
+    pub(crate) fn end_of_call(&self, at: Ipa, level: Level, table_by_table: bool) -> Option<Ipa> {
+        let bytes = match self.rmm.call_limits().entries {
+            Some(_) => self.geometry.entry_bytes(level),
+            None if table_by_table => self.geometry.table_bytes(level),
+            None => return None,
+        };
+        at.align_down(bytes).checked_add(bytes)
+    }
+
     /// The memory from `first` on, as much as one unmap command and its list describe: up to `top`,
-    /// and with `table_by_table` to the end of the table.
+    /// and to the [end of the call](Self::end_of_call).
     pub(crate) fn span(&self, first: At, top: Ipa, table_by_table: bool) -> Span {
-        let table = self.geometry.table_bytes(first.level);
-        let end = first.base.align_down(table).checked_add(table).filter(|_| table_by_table);
+        let end = self.end_of_call(first.base, first.level, table_by_table);
         let top = end.unwrap_or(top).min(top);
         let max = u64::from(AddrRangeDesc::max_count(self.geometry.granule()));
         let room = self.geometry.entries_per_table();

@@ -15,13 +15,19 @@ pub struct Limits {
     pub granules_per_call: Option<u64>,
     /// Whether a map, unmap or RIPAS call ends at the end of the table that it begins in.
     pub table_by_table: bool,
+    /// Whether a map or unmap call handles one entry, and maps private memory by pages only.
+    pub entry_by_entry: bool,
 }
 
 impl Limits {
     /// TF-RMM (July 2026): one granule, and one leaf table.
-    pub const ONE_BY_ONE: Self = Self { granules_per_call: Some(1), table_by_table: true };
+    pub const ONE_BY_ONE: Self =
+        Self { granules_per_call: Some(1), table_by_table: true, entry_by_entry: false };
     /// An RMM that takes whole ranges.
-    pub const RANGES: Self = Self { granules_per_call: None, table_by_table: false };
+    pub const RANGES: Self =
+        Self { granules_per_call: None, table_by_table: false, entry_by_entry: false };
+    /// Any RMM of 1.0: one granule, and one entry.
+    pub const ENTRY_BY_ENTRY: Self = Self { entry_by_entry: true, ..Self::ONE_BY_ONE };
 
     /// Calls that delegate (or undelegate) one contiguous run of granules of this size.
     #[must_use]
@@ -40,17 +46,18 @@ impl Limits {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cost {
-    /// `RMI_GRANULE_RANGE_DELEGATE`.
+    /// `RMI_GRANULE_RANGE_DELEGATE`, or `RMI_GRANULE_DELEGATE`.
     pub delegate: u64,
-    /// `RMI_GRANULE_RANGE_UNDELEGATE`.
+    /// `RMI_GRANULE_RANGE_UNDELEGATE`, or `RMI_GRANULE_UNDELEGATE`.
     pub undelegate: u64,
     /// `RMI_RTT_CREATE`.
     pub create: u64,
     /// `RMI_RTT_DESTROY` and `RMI_RTT_AUX_DESTROY`.
     pub destroy: u64,
-    /// `RMI_RTT_DATA_MAP` and `RMI_RTT_DATA_MAP_INIT`.
+    /// `RMI_RTT_DATA_MAP` and `RMI_RTT_DATA_MAP_INIT`, or `RMI_DATA_CREATE_UNKNOWN` and
+    /// `RMI_DATA_CREATE`.
     pub map: u64,
-    /// `RMI_RTT_DATA_UNMAP`, and the commands that unmap in auxiliary trees.
+    /// `RMI_RTT_DATA_UNMAP` and the commands that unmap in auxiliary trees, or `RMI_DATA_DESTROY`.
     pub unmap: u64,
     /// `RMI_RTT_INIT_RIPAS`.
     pub ripas: u64,
@@ -99,6 +106,7 @@ pub fn map_cost<'e>(
     limits: Limits,
 ) -> Cost {
     let (top, granule) = (geometry.start_level().max(Level::L1), geometry.granule());
+    let top = if limits.entry_by_entry { Level::L3 } else { top };
     let data = pieces.clone().map(|piece| limits.delegation(piece.bytes(), granule)).sum::<u64>();
     // One pass: the tables are those of the runs that the calls map.
     let mut tables = Tables::new(geometry);
@@ -223,6 +231,10 @@ fn fill(filling: &mut Filling, run: Run, limits: Limits) {
     let shift = geometry.entry_shift(run.level);
     let in_table = geometry.table_bytes(run.level) - 1;
     let (mut ipa, mut pa, mut left) = (run.ipa.raw(), run.pa.raw(), run.bytes >> shift);
+    if limits.entry_by_entry {
+        filling.calls += left;
+        return;
+    }
     while left > 0 {
         let to_end = if limits.table_by_table {
             if ipa & in_table == 0 {
