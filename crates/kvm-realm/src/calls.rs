@@ -68,6 +68,11 @@ impl<'k, K: Kernel> Calls<'k, K> {
         result.map_err(|errno| self.error(operation, errno))
     }
 
+    /// KVM_CHECK_EXTENSION of `/dev/kvm`, or of a VM.
+    pub fn check_extension(&self, fd: BorrowedFd<'_>, capability: u32) -> Result<u32> {
+        self.check(Operation::CheckExtension, self.kernel.check_extension(fd, capability))
+    }
+
     /// KVM_CREATE_VM of a VM that is to be a Realm, with this width of its IPA space in bits.
     pub fn create_vm(&self, kvm: BorrowedFd<'_>, ipa_width: u8) -> Result<OwnedFd> {
         let vm = self.kernel.create_vm(kvm, self.generation.machine_type(ipa_width));
@@ -180,13 +185,9 @@ impl<'k, K: Kernel> Calls<'k, K> {
         })
     }
 
-    /// KVM_CREATE_GUEST_MEMFD.
-    pub fn create_guest_memfd(
-        &self,
-        vm: BorrowedFd<'_>,
-        bytes: u64,
-        flags: u64,
-    ) -> Result<OwnedFd> {
+    /// KVM_CREATE_GUEST_MEMFD, with the flags of the generation's memory model.
+    pub fn create_guest_memfd(&self, vm: BorrowedFd<'_>, bytes: u64) -> Result<OwnedFd> {
+        let flags = self.generation.facts().memory.guest_memfd_flags();
         let memfd = self.kernel.create_guest_memfd(vm, bytes, flags);
         self.check(Operation::CreateGuestMemfd, memfd)
     }

@@ -226,6 +226,7 @@ mod tests {
             (Operation::InitRipas, Errno::ENXIO, Generation::V8, true),
             (Operation::FinalizeVcpu, Errno::ENXIO, Generation::V8, true),
             (Operation::PunchHole, Errno::EIO, Generation::V15, true),
+            (Operation::PunchHole, Errno::ENOMEM, Generation::V15, false),
             (Operation::SetMemoryAttributes, Errno::ENOMEM, Generation::V14, false),
         ] {
             let error = error(operation, errno, generation);

@@ -42,6 +42,7 @@ use rmi_abi::realm::HashAlgorithm;
 use thiserror::Error;
 
 use crate::kernel::Request;
+use crate::uapi;
 
 /// One generation of the user interface.
 ///
@@ -123,6 +124,23 @@ pub enum MemoryModel {
     /// An attribute of the guest_memfd's pages, by their offset: KVM_SET_MEMORY_ATTRIBUTES2. The
     /// VMM maps the shared ones.
     GuestMemfdAttributes(Request),
+}
+
+impl MemoryModel {
+    /// The flags of a guest_memfd of a Realm.
+    #[must_use]
+    pub const fn guest_memfd_flags(self) -> u64 {
+        match self {
+            Self::VmAttributes | Self::AlwaysPrivate => 0,
+            Self::GuestMemfdAttributes(_) => uapi::GUEST_MEMFD_MMAP | uapi::GUEST_MEMFD_INIT_SHARED,
+        }
+    }
+
+    /// Whether the VMM maps the guest_memfd: its pages are the shared side of the slot too.
+    #[must_use]
+    pub const fn is_in_place(self) -> bool {
+        matches!(self, Self::GuestMemfdAttributes(_))
+    }
 }
 
 /// What makes the memory without content RAM of the Realm.

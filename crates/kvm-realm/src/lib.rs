@@ -14,9 +14,15 @@ pub mod fake;
 pub mod generation;
 pub mod host_memory;
 pub mod kernel;
+pub mod launch;
 #[cfg(target_arch = "aarch64")]
 pub mod linux;
+pub mod memory;
+#[cfg(test)]
+mod recorder;
 pub mod uapi;
+pub mod vgic;
+pub mod vm;
 
 pub use errno::Errno;
 pub use error::CallError;

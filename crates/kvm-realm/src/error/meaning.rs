@@ -62,8 +62,6 @@ pub(super) fn is_final(error: &CallError) -> bool {
         | Operation::FinalizeVcpu => {
             matches!(errno, Errno::ENXIO | Errno::EIO)
         }
-        // The pages may be given back in part.
-        Operation::PunchHole | Operation::Discard => true,
         _ => errno == Errno::EIO,
     }
 }

@@ -1,0 +1,369 @@
+//! The launch of a Realm, as states: configured, created, populated, running.
+//!
+//! ```text
+//! Configured ── create ──▶ Created ── populate ──▶ Populated ── activate ──▶ Running
+//! ```
+//!
+//! | | v5 to v10 | from v12 on |
+//! |---|---|---|
+//! | [`Configured::create`] | makes RAM private, configures and creates the Realm | makes RAM private |
+//! | [`Created::populate`] | RIPAS, contents through the slots | contents, which create the Realm |
+//! | [`Populated::activate`] | finalizes the vCPUs in their order, activates | nothing; the first KVM_RUN does it |
+//!
+//! Before: the VM ([`vm::create`](crate::vm::create)), the RAM ([`RealmMemory::add`]), the GIC and
+//! all vCPUs, initialised; before [`Populated::activate`], the registers of the vCPUs.
+//!
+//! A step that is refused gives its state back ([`StepError::Refused`]), and can be tried again: a
+//! populate step goes on where it stopped. A step that left the VM dead says so
+//! ([`StepError::Dead`]): what is left is closing its descriptors.
+//!
+//! Regions are populated in the order of `realm-measurement`, that of their addresses, so that the
+//! same regions give the same measurement; [`predict`] computes it beforehand.
+
+mod populate;
+mod rim;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+pub use populate::PopulateError;
+pub use rim::{BootRegisters, predict};
+
+use std::os::fd::BorrowedFd;
+
+use realm_measurement::region::{LayoutError, check, sort};
+use realm_measurement::{Content, RegionLayout};
+use rmi_abi::IpaRange;
+use rmi_abi::address::GranuleSize;
+use rmi_abi::realm::{HashAlgorithm, RPV_BYTES};
+use thiserror::Error;
+
+use crate::calls::Calls;
+use crate::error::CallError;
+use crate::generation::{Generation, Steps};
+use crate::kernel::Kernel;
+use crate::memory::{ConvertError, Converted, MemoryFault, RealmMemory};
+use populate::Progress;
+
+/// What a Realm is to be.
+///
+/// The IPA width is that of the VM, RAM is added beforehand; SVE, breakpoints and the PMU follow
+/// from the vCPUs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan<'c> {
+    /// The algorithm that measures it.
+    pub hash: HashAlgorithm,
+    /// The Realm Personalization Value.
+    pub personalization: [u8; RPV_BYTES],
+    /// Memory with content; whole granules of 4 KiB, each in RAM. The order does not matter.
+    pub regions: Vec<RegionLayout<'c>>,
+}
+
+impl<'c> Plan<'c> {
+    /// A Realm that SHA-256 measures, with an all-zero personalization value, and these regions.
+    #[must_use]
+    pub const fn new(regions: Vec<RegionLayout<'c>>) -> Self {
+        Self { hash: HashAlgorithm::Sha256, personalization: [0; RPV_BYTES], regions }
+    }
+
+    /// Sorts and checks it.
+    fn check(&mut self, generation: Generation, memory: &RealmMemory) -> Result<(), PlanError> {
+        let facts = generation.facts();
+        let is_default = self.hash == HashAlgorithm::Sha256;
+        if !is_default && !facts.hashes.contains(&self.hash) {
+            return Err(PlanError::Hash { hash: self.hash, generation });
+        }
+        if !facts.personalization && self.personalization != [0; RPV_BYTES] {
+            return Err(PlanError::Personalization { generation });
+        }
+        // What has no content is what RAM is anyway.
+        self.regions.retain(|region| region.content != Content::Unspecified);
+        sort(&mut self.regions);
+        check(&self.regions, memory.geometry(), GranuleSize::Size4KiB)?;
+        match self.regions.iter().find(|region| !memory.is_ram(region.range())) {
+            Some(region) => Err(PlanError::NoRam(region.range())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a Realm cannot be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum PlanError {
+    /// The algorithm cannot be chosen.
+    #[error("{generation} does not measure realms with {hash}")]
+    Hash {
+        /// The algorithm.
+        hash: HashAlgorithm,
+        /// The kernel's generation.
+        generation: Generation,
+    },
+    /// There is no personalization value.
+    #[error("{generation} has no personalization value")]
+    Personalization {
+        /// The kernel's generation.
+        generation: Generation,
+    },
+    /// A region cannot be content of a Realm.
+    #[error("{0}")]
+    Region(#[from] LayoutError),
+    /// A region is not in RAM in all of its length.
+    #[error("the content at {0} is not in RAM")]
+    NoRam(IpaRange),
+}
+
+/// A plan was refused; the memory is given back.
+#[derive(Debug, Error)]
+#[error("{error}")]
+pub struct Unplanned {
+    /// The memory.
+    pub memory: RealmMemory,
+    /// What is wrong.
+    #[source]
+    pub error: PlanError,
+}
+
+/// A step was not completed.
+#[derive(Debug)]
+pub enum StepError<S, E = CallError> {
+    /// It was refused; the state is given back, and the step can be tried again.
+    Refused {
+        /// The state.
+        state: S,
+        /// Why.
+        error: E,
+    },
+    /// The VM is dead, and the memory not needed any more.
+    Dead(E),
+}
+
+impl<S, E> StepError<S, E> {
+    /// Why.
+    pub const fn error(&self) -> &E {
+        match self {
+            Self::Refused { error, .. } | Self::Dead(error) => error,
+        }
+    }
+
+    /// The state; `None` if the VM is dead.
+    #[must_use]
+    pub fn into_state(self) -> Option<S> {
+        match self {
+            Self::Refused { state, .. } => Some(state),
+            Self::Dead(_) => None,
+        }
+    }
+}
+
+impl<S, E: std::fmt::Display> std::fmt::Display for StepError<S, E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refused { error, .. } => write!(f, "{error}"),
+            Self::Dead(error) => write!(f, "{error}; the VM is dead"),
+        }
+    }
+}
+
+impl<S: std::fmt::Debug, E: std::error::Error + 'static> std::error::Error for StepError<S, E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(self.error())
+    }
+}
+
+/// What every state has.
+#[derive(Debug)]
+struct Base<'k, 'v, K> {
+    calls: Calls<'k, K>,
+    vm: BorrowedFd<'v>,
+    memory: RealmMemory,
+}
+
+impl<K: Kernel> Base<'_, '_, K> {
+    /// A step that failed: the state again, or the end.
+    fn refuse<S, E>(state: S, error: E, is_final: bool) -> StepError<S, E> {
+        if is_final { StepError::Dead(error) } else { StepError::Refused { state, error } }
+    }
+}
+
+/// A VM that is to be a Realm, with a plan that was checked.
+#[derive(Debug)]
+pub struct Configured<'k, 'v, 'c, K> {
+    base: Base<'k, 'v, K>,
+    plan: Plan<'c>,
+}
+
+impl<'k, 'v, 'c, K: Kernel> Configured<'k, 'v, 'c, K> {
+    /// Checks a plan against the generation and the RAM of a VM. No call is made.
+    ///
+    /// # Errors
+    ///
+    /// [`Unplanned`] gives the memory back.
+    pub fn new(
+        calls: Calls<'k, K>,
+        vm: BorrowedFd<'v>,
+        memory: RealmMemory,
+        mut plan: Plan<'c>,
+    ) -> Result<Self, Unplanned> {
+        match plan.check(calls.generation, &memory) {
+            Ok(()) => Ok(Self { base: Base { calls, vm, memory }, plan }),
+            Err(error) => Err(Unplanned { memory, error }),
+        }
+    }
+
+    /// The memory.
+    #[must_use]
+    pub const fn memory(&self) -> &RealmMemory {
+        &self.base.memory
+    }
+
+    /// Makes all RAM private; configures and creates the Realm where these are steps of their own.
+    ///
+    /// # Errors
+    ///
+    /// [`StepError`].
+    pub fn create(mut self) -> Result<Created<'k, 'v, 'c, K>, StepError<Self>> {
+        match self.make() {
+            Ok(()) => {
+                let Self { base, plan } = self;
+                Ok(Created { base, regions: plan.regions, progress: Progress::default() })
+            }
+            Err(error) => Err(Base::<K>::refuse(self, error, error.is_final())),
+        }
+    }
+
+    fn make(&mut self) -> Result<(), CallError> {
+        let Base { calls, vm, memory } = &mut self.base;
+        memory.make_private(calls, *vm)?;
+        match calls.generation.facts().steps {
+            Steps::Implicit => Ok(()),
+            Steps::Actions => {
+                calls.configure_hash(*vm, self.plan.hash)?;
+                if self.plan.personalization != [0; RPV_BYTES] {
+                    calls.configure_personalization(*vm, &self.plan.personalization)?;
+                }
+                calls.create_realm(*vm)
+            }
+        }
+    }
+}
+
+/// A Realm without content.
+#[derive(Debug)]
+pub struct Created<'k, 'v, 'c, K> {
+    base: Base<'k, 'v, K>,
+    regions: Vec<RegionLayout<'c>>,
+    progress: Progress,
+}
+
+impl<'k, 'v, 'c, K: Kernel> Created<'k, 'v, 'c, K> {
+    /// How much content is populated, in bytes.
+    #[must_use]
+    pub const fn populated(&self) -> u64 {
+        self.progress.bytes
+    }
+
+    /// Populates all regions in their order, from where an earlier call stopped.
+    ///
+    /// # Errors
+    ///
+    /// [`StepError`] with [`PopulateError`].
+    pub fn populate(mut self) -> Result<Populated<'k, 'v, K>, StepError<Self, PopulateError>> {
+        let Base { calls, vm, memory } = &mut self.base;
+        match self.progress.go_on(calls, *vm, memory, &self.regions) {
+            Ok(()) => Ok(Populated { base: self.base, bytes: self.progress.bytes, finalized: 0 }),
+            Err(error) => Err(Base::<K>::refuse(self, error, error.is_final())),
+        }
+    }
+}
+
+/// A Realm with content.
+#[derive(Debug)]
+pub struct Populated<'k, 'v, K> {
+    base: Base<'k, 'v, K>,
+    bytes: u64,
+    /// How many vCPUs are finalized.
+    finalized: usize,
+}
+
+impl<'k, 'v, K: Kernel> Populated<'k, 'v, K> {
+    /// How much content was populated, in bytes.
+    #[must_use]
+    pub const fn populated(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Finalizes the vCPUs, which are all of the VM in the order of their numbers, and activates
+    /// the Realm, where these are steps of their own.
+    ///
+    /// The registers of the vCPUs are set before: they cannot be set any more. Where the first
+    /// KVM_RUN activates the Realm, nothing is done here, and an error of that call is final.
+    ///
+    /// # Errors
+    ///
+    /// [`StepError`]. When it is tried again, with the same vCPUs, those that are finalized are
+    /// left out.
+    pub fn activate<'u>(
+        mut self,
+        vcpus: impl IntoIterator<Item = &'u K::Vcpu>,
+    ) -> Result<Running<'k, 'v, K>, StepError<Self>>
+    where
+        K::Vcpu: 'u,
+    {
+        match self.finish(vcpus) {
+            Ok(()) => Ok(Running { base: self.base }),
+            Err(error) => Err(Base::<K>::refuse(self, error, error.is_final())),
+        }
+    }
+
+    fn finish<'u>(&mut self, vcpus: impl IntoIterator<Item = &'u K::Vcpu>) -> Result<(), CallError>
+    where
+        K::Vcpu: 'u,
+    {
+        let Base { calls, vm, .. } = &self.base;
+        match calls.generation.facts().steps {
+            Steps::Implicit => Ok(()),
+            Steps::Actions => {
+                for vcpu in vcpus.into_iter().skip(self.finalized) {
+                    calls.finalize_rec(vcpu)?;
+                    self.finalized += 1;
+                }
+                calls.activate(*vm)
+            }
+        }
+    }
+}
+
+/// A Realm whose vCPUs can run.
+#[derive(Debug)]
+pub struct Running<'k, 'v, K> {
+    base: Base<'k, 'v, K>,
+}
+
+impl<'k, K: Kernel> Running<'k, '_, K> {
+    /// The calls of the kernel.
+    #[must_use]
+    pub const fn calls(&self) -> Calls<'k, K> {
+        self.base.calls
+    }
+
+    /// The memory.
+    #[must_use]
+    pub const fn memory(&self) -> &RealmMemory {
+        &self.base.memory
+    }
+
+    /// Answers a memory fault of a vCPU: [`RealmMemory::convert`].
+    ///
+    /// # Errors
+    ///
+    /// [`ConvertError`].
+    pub fn convert(&mut self, vcpu: u64, fault: MemoryFault) -> Result<Converted, ConvertError> {
+        let Base { calls, vm, memory } = &mut self.base;
+        memory.convert(calls, *vm, vcpu, fault)
+    }
+
+    /// Notes that a vCPU left KVM_RUN for another reason than a memory fault.
+    pub fn has_progressed(&mut self, vcpu: u64) {
+        self.base.memory.has_progressed(vcpu);
+    }
+}

@@ -1,0 +1,193 @@
+//! Conversions between private and shared.
+
+use std::os::fd::BorrowedFd;
+
+use rmi_abi::{Ipa, IpaRange};
+use thiserror::Error;
+
+use super::slots::Piece;
+use super::{PAGE, RealmMemory, Sides};
+use crate::calls::Calls;
+use crate::error::CallError;
+use crate::generation::MemoryModel;
+use crate::kernel::Kernel;
+use crate::uapi::MEMORY_FAULT_PRIVATE;
+
+/// A memory fault, as KVM_RUN reports it: exit 39, with `EFAULT` or without an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MemoryFault {
+    /// Whether private memory is asked for.
+    pub to_private: bool,
+    /// First address. Its shared alias means the same.
+    pub gpa: u64,
+    /// Length in bytes.
+    pub bytes: u64,
+}
+
+impl MemoryFault {
+    /// The fault with the flags, address and length that are in the run page; `None` for flags that
+    /// are not known.
+    #[must_use]
+    pub const fn new(flags: u64, gpa: u64, bytes: u64) -> Option<Self> {
+        if flags & !MEMORY_FAULT_PRIVATE != 0 {
+            return None;
+        }
+        Some(Self { to_private: flags & MEMORY_FAULT_PRIVATE != 0, gpa, bytes })
+    }
+}
+
+/// What was done about a memory fault. In each case, KVM_RUN is called again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Converted {
+    /// The memory was converted.
+    Done {
+        /// How much, in bytes.
+        bytes: u64,
+    },
+    /// It was in that state already, and nothing was done.
+    AsItWas,
+}
+
+/// A memory fault that was not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ConvertError {
+    /// It is not one of whole pages in the IPA space. Nothing is changed.
+    #[error("a memory fault of {bytes:#x} bytes at {gpa:#x} is not of pages in the IPA space")]
+    OutOfRange {
+        /// Its address.
+        gpa: u64,
+        /// Its length.
+        bytes: u64,
+    },
+    /// Nothing of it is RAM: the Realm accesses a hole. Nothing is changed.
+    #[error("there is no RAM at {0}")]
+    NoRam(IpaRange),
+    /// It came again although the memory is as it asks for: the page cannot be had, and answering
+    /// would not end. Nothing is changed.
+    #[error("{range} is {} already, and the kernel asks again", if *.to_private { "private" } else { "shared" })]
+    Repeated {
+        /// The range.
+        range: IpaRange,
+        /// Whether private memory is asked for.
+        to_private: bool,
+    },
+    /// A call failed, perhaps after something was changed.
+    #[error("{call}; {done:#x} bytes were converted before, from {at} on it is not known")]
+    Failed {
+        /// The call.
+        call: CallError,
+        /// The part of the range in which it failed.
+        at: IpaRange,
+        /// How much was converted before, in bytes.
+        done: u64,
+    },
+    /// A conversion failed before.
+    #[error("a conversion failed before, so the state of the memory is not known")]
+    Lost,
+}
+
+impl ConvertError {
+    /// Whether the VM cannot go on: all vCPUs are stopped, and it is closed.
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        matches!(self, Self::Failed { .. } | Self::Lost)
+    }
+}
+
+impl RealmMemory {
+    /// Answers a memory fault of the vCPU with this number. Its KVM_RUN is called again afterwards.
+    ///
+    /// Parts of the range that are no RAM are left out. A fault that asks for what is the case
+    /// already is let pass; when the next fault of that vCPU is the same, it is refused, unless
+    /// [`RealmMemory::has_progressed`] was called in between.
+    ///
+    /// # Errors
+    ///
+    /// [`ConvertError`].
+    pub fn convert<K: Kernel>(
+        &mut self,
+        calls: &Calls<'_, K>,
+        vm: BorrowedFd<'_>,
+        vcpu: u64,
+        fault: MemoryFault,
+    ) -> Result<Converted, ConvertError> {
+        if self.is_lost {
+            return Err(ConvertError::Lost);
+        }
+        let range = self.range_of(fault)?;
+        let wanted = if fault.to_private { Sides::Private } else { Sides::Shared };
+        let pieces: Vec<_> = self.slots.pieces(range).collect();
+        if pieces.is_empty() {
+            return Err(ConvertError::NoRam(range));
+        }
+        let (mut done, mut failed) = (0, None);
+        for piece in &pieces {
+            if self.ledger.sides(piece.range) == wanted {
+                continue;
+            }
+            if let Err(call) = convert(calls, vm, piece, fault.to_private) {
+                failed = Some(ConvertError::Failed { call, at: piece.range, done });
+                break;
+            }
+            self.ledger.set(piece.range, fault.to_private);
+            done += piece.range.bytes();
+        }
+        if let Some(error) = failed {
+            self.is_lost = true;
+            return Err(error);
+        }
+        if done > 0 {
+            self.no_ops.remove(&vcpu);
+            return Ok(Converted::Done { bytes: done });
+        }
+        // It may be a fresh request for what is so, or another vCPU may have been first: once.
+        if self.no_ops.insert(vcpu, fault) == Some(fault) {
+            return Err(ConvertError::Repeated { range, to_private: fault.to_private });
+        }
+        Ok(Converted::AsItWas)
+    }
+
+    /// Notes that a vCPU left KVM_RUN for another reason than a memory fault.
+    pub fn has_progressed(&mut self, vcpu: u64) {
+        self.no_ops.remove(&vcpu);
+    }
+
+    /// The pages of a fault, in the protected half.
+    fn range_of(&self, fault: MemoryFault) -> Result<IpaRange, ConvertError> {
+        let refused = ConvertError::OutOfRange { gpa: fault.gpa, bytes: fault.bytes };
+        let half = self.geometry().unprotected_base().raw();
+        // The shared bit says nothing that the flag does not say.
+        let base = if (half..self.geometry().end().raw()).contains(&fault.gpa) {
+            fault.gpa - half
+        } else {
+            fault.gpa
+        };
+        let top = base.checked_add(fault.bytes).filter(|top| *top <= half && *top > base);
+        let top = top.and_then(|top| top.checked_next_multiple_of(PAGE)).ok_or(refused)?;
+        let base = Ipa::new(base).align_down(PAGE);
+        IpaRange::new(base, Ipa::new(top)).map_err(|_| refused)
+    }
+}
+
+/// The calls of one conversion, of a range in one slot.
+fn convert<K: Kernel>(
+    calls: &Calls<'_, K>,
+    vm: BorrowedFd<'_>,
+    piece: &Piece<'_>,
+    to_private: bool,
+) -> Result<(), CallError> {
+    let (base, bytes) = (piece.range.base().raw(), piece.range.bytes());
+    match calls.generation.facts().memory {
+        MemoryModel::VmAttributes => calls.set_private(vm, base, bytes, to_private)?,
+        MemoryModel::AlwaysPrivate => {}
+        MemoryModel::GuestMemfdAttributes(request) => {
+            // The pages are the same on both sides, so none is given back.
+            return calls.set_memfd_private(piece.memfd, request, piece.offset, bytes, to_private);
+        }
+    }
+    if to_private {
+        calls.discard(piece.host)
+    } else {
+        calls.punch_hole(piece.memfd, piece.offset, bytes)
+    }
+}
