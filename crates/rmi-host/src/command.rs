@@ -40,6 +40,8 @@
 //! | [`rtt_data_unmap`](crate::Channel::rtt_data_unmap), [`rtt_data_unmap_list`](crate::Channel::rtt_data_unmap_list), [`rtt_data_unmap_each`](crate::Channel::rtt_data_unmap_each) | one `RMI_DATA_DESTROY`, for the first page or the gap before the next one |
 //! | [`rtt_unprot_map`](crate::Channel::rtt_unprot_map), [`rtt_unprot_map_list`](crate::Channel::rtt_unprot_map_list) | one `RMI_RTT_MAP_UNPROTECTED`, for the first block |
 //! | [`rtt_unprot_unmap`](crate::Channel::rtt_unprot_unmap) and its variants | `RMI_RTT_UNMAP_UNPROTECTED`, for the first entry or the gap before the next one |
+//! | [`realm_terminate`](crate::Channel::realm_terminate) | nothing: a Realm can be destroyed in every state |
+//! | [`realm_create`](crate::Channel::realm_create), [`realm_destroy`](crate::Channel::realm_destroy), [`rec_create`](crate::Channel::rec_create), [`rec_destroy`](crate::Channel::rec_destroy) | the command, which is done when the call returns; the parameters of a REC name its auxiliary granules |
 //!
 //! [`CallLimits`](crate::CallLimits) is how much one call does. Errors name the command that was
 //! issued. A method with no equivalent in 1.0 is an error before any call.
@@ -179,7 +181,7 @@
 //! | `RMI_RTT_ARCH_DEV_MAP` | [`rtt_arch_dev_map`](crate::Channel::rtt_arch_dev_map) |
 //! | `RMI_RTT_ARCH_DEV_UNMAP` | [`rtt_arch_dev_unmap`](crate::Channel::rtt_arch_dev_unmap) |
 //! | `RMI_RTT_UNPROT_MAP` | [`rtt_unprot_map`](crate::Channel::rtt_unprot_map), [`rtt_unprot_map_list`](crate::Channel::rtt_unprot_map_list) |
-//! | `RMI_RTT_UNPROT_UNMAP` | [`rtt_unprot_unmap`](crate::Channel::rtt_unprot_unmap), [`rtt_unprot_unmap_list`](crate::Channel::rtt_unprot_unmap_list) |
+//! | `RMI_RTT_UNPROT_UNMAP` | [`rtt_unprot_unmap`](crate::Channel::rtt_unprot_unmap), [`rtt_unprot_unmap_entry`](crate::Channel::rtt_unprot_unmap_entry), [`rtt_unprot_unmap_list`](crate::Channel::rtt_unprot_unmap_list) |
 //! | `RMI_RTT_AUX_PROT_MAP` | [`rtt_aux_prot_map`](crate::Channel::rtt_aux_prot_map) |
 //! | `RMI_RTT_AUX_PROT_UNMAP` | [`rtt_aux_prot_unmap`](crate::Channel::rtt_aux_prot_unmap) |
 //! | `RMI_RTT_AUX_UNPROT_MAP` | [`rtt_aux_unprot_map`](crate::Channel::rtt_aux_unprot_map) |

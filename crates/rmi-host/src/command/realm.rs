@@ -119,7 +119,10 @@ impl<P: Platform> Channel<P> {
     /// `RMI_REALM_CREATE`: starts to create a Realm from a delegated granule and delegated root
     /// tables. `page` is host memory for the parameters; it may be reused at once.
     ///
-    /// Source: DEN0137 2.0-bet3, RMI_REALM_CREATE.
+    /// In 1.0 it is done when the call returns, and the parameters have a VMID that no other Realm
+    /// has.
+    ///
+    /// Source: DEN0137 1.0-rel0 and 2.0-bet3, RMI_REALM_CREATE.
     ///
     /// # Errors
     ///
@@ -155,13 +158,19 @@ impl<P: Platform> Channel<P> {
 
     /// `RMI_REALM_TERMINATE`: stops a Realm permanently.
     ///
-    /// Source: DEN0137 2.0-bet3, RMI_REALM_TERMINATE.
+    /// 1.0 has no such command. A Realm of 1.0 can be destroyed in every state, and this does
+    /// nothing: no call is made.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_REALM_TERMINATE; 1.0-rel0, RMI_REALM_DESTROY.
     ///
     /// # Errors
     ///
     /// [`Error`]: [`ErrorRealm`](rmi_abi::Status::ErrorRealm) while a REC is running.
     pub fn realm_terminate(&self, rd: &Rd) -> Result<(), Error> {
         self.own(Command::RealmTerminate, rd)?;
+        if !self.dialect().is_2_0() {
+            return Ok(());
+        }
         self.realm_command(Command::RealmTerminate, rd)
     }
 
@@ -171,9 +180,10 @@ impl<P: Platform> Channel<P> {
         unsafe { self.complete(&call) }.map(|_| ())
     }
 
-    /// `RMI_REALM_DESTROY`: starts to destroy a terminated Realm that owns nothing any more.
+    /// `RMI_REALM_DESTROY`: starts to destroy a terminated Realm that owns nothing any more. In 1.0
+    /// it is done when the call returns, and the Realm may be in any state.
     ///
-    /// Source: DEN0137 2.0-bet3, RMI_REALM_DESTROY.
+    /// Source: DEN0137 1.0-rel0 and 2.0-bet3, RMI_REALM_DESTROY.
     ///
     /// # Errors
     ///

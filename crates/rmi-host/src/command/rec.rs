@@ -115,7 +115,11 @@ impl RecGranule {
 impl<P: Platform> Channel<P> {
     /// `RMI_REC_CREATE`: starts to create a REC of a new Realm.
     ///
-    /// Source: DEN0137 2.0-bet3, RMI_REC_CREATE.
+    /// The operation requests the memory that the REC consists of besides its granule. In 1.0 the
+    /// parameters name that, delegated granules ([`RecParamsPage::aux`]) whose tokens stay with the
+    /// caller until the REC is destroyed, and the command is done when the call returns.
+    ///
+    /// Source: DEN0137 1.0-rel0 and 2.0-bet3, RMI_REC_CREATE.
     ///
     /// # Errors
     ///
@@ -137,9 +141,10 @@ impl<P: Platform> Channel<P> {
         unsafe { self.start(&call) }
     }
 
-    /// `RMI_REC_DESTROY`: starts to destroy a REC.
+    /// `RMI_REC_DESTROY`: starts to destroy a REC. In 1.0 it is done when the call returns, and the
+    /// auxiliary granules of the REC are then delegated, too.
     ///
-    /// Source: DEN0137 2.0-bet3, RMI_REC_DESTROY.
+    /// Source: DEN0137 1.0-rel0 and 2.0-bet3, RMI_REC_DESTROY.
     ///
     /// # Errors
     ///

@@ -5,6 +5,7 @@
 
 mod cases;
 mod devices;
+mod done_at_once;
 mod fixture;
 mod lists;
 mod model;

@@ -234,6 +234,33 @@ fn shared_memory_comes_back_by_the_largest_entry_that_fits() {
     }
 }
 
+/// An entry maps memory that is aligned to it, at an address that is aligned to it.
+#[test]
+fn an_entry_fits_where_both_addresses_are_aligned() {
+    let rd = rd(RD);
+    for (ipa, base, bytes) in [(IPA, A + PAGE, L2), (IPA + PAGE, A, L2), (IPA, A + L2, L1)] {
+        let yes = Fake::default();
+        yes.always([0; 8]);
+        let channel = yes.channel(V1);
+        let mut shared: Option<SharedMemory> = None;
+        for offset in (0..bytes).step_by(0x1000) {
+            let at = ShareAt { ipa: Ipa::new(ipa + offset), ..at(&rd) };
+            let next = channel.rtt_unprot_map(at, host(base + offset, PAGE), BlockSize::Page);
+            let next = next.unwrap().shared;
+            match &mut shared {
+                Some(shared) => shared.append(next).unwrap(),
+                None => shared = Some(next),
+            }
+        }
+        let mut shared = shared.unwrap();
+        let fake = answers(0, ipa + L1, 0);
+        let host = fake.channel(V1).rtt_unprot_unmap_some(&rd, &mut shared).unwrap();
+        let (level, entry) = if bytes == L1 { (2, L2) } else { (3, PAGE) };
+        assert_eq!(host.range(), memory(base, entry));
+        assert_eq!(fake.calls(), [call(Command::RttUnmapUnprotected, [RD, ipa, level])]);
+    }
+}
+
 #[test]
 fn a_caller_that_knows_the_tables_names_the_level() {
     for (largest, level, entry) in [(Level::L1, 1, L1), (Level::L2, 2, L2), (Level::L3, 3, PAGE)] {

@@ -1,7 +1,8 @@
 //! Delegation of ranges on an RMM that has no command for them, and on one with large granules.
 
+use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Dialect, GranuleSize, Status};
-use rmi_host::{Error, FixedQuarantine, Host, QuarantineReason, Violation};
+use rmi_host::{CallLimits, Error, FixedQuarantine, Host, QuarantineReason, Violation};
 
 use crate::fixture::{Fake, PAGE, delegated, host};
 use crate::session::{open, willing};
@@ -128,4 +129,19 @@ fn progress_is_made_in_whole_granules_of_the_rmm() {
         matches!(failed.error, Error::Violation { violation: found, .. } if found == violation)
     );
     assert_eq!((failed.host.bytes(), failed.kept.bytes()), (0, GRANULE));
+}
+
+#[test]
+fn a_session_says_how_much_one_call_does() {
+    for dialect in Dialect::ALL {
+        let fake = Fake::default();
+        let limits = fake.session(dialect).call_limits();
+        assert_eq!(limits, CallLimits::of(dialect));
+        let (per_call, data_level) = match dialect {
+            Dialect::V1_0 => (Some(1), Level::L3),
+            _ => (None, Level::L1),
+        };
+        assert_eq!((limits.granules, limits.entries), (per_call, per_call));
+        assert_eq!((limits.data_level, limits.shared_level), (data_level, Level::L1));
+    }
 }

@@ -97,12 +97,19 @@ fn an_rmm_of_1_0_and_1_1_is_asked_for_1_0() {
     assert_eq!((features.gic_num_lrs(), features.max_recs()), (Some(1), 1023));
     assert_eq!((features.rtt_plane(), features.device_assignment()), (None, false));
 
-    // One that has no 1.0 any more is refused.
-    let fake = Fake::default();
-    fake.always([1, 0x1_0001, 0x1_0001, 0, 0, 0, 0, 0]);
-    let failed = Discovered::probe(Host::new(&fake, &fake), options).unwrap_err();
-    assert!(matches!(failed.error, SessionError::Version { .. }), "{}", failed.error);
-    assert_eq!(fake.calls().len(), 2);
+    // One that has no 1.0 any more is refused. So is one of other versions, and one that lacks the
+    // version of the dialect that was set; these are asked for nothing else.
+    let mut forced = options;
+    forced.dialect = Some(Dialect::V2_0Bet3);
+    for (options, version, calls) in
+        [(options, 0x1_0001, 2), (options, 0x3_0000, 1), (forced, 0x1_0000, 1)]
+    {
+        let fake = Fake::default();
+        fake.always([1, version, version, 0, 0, 0, 0, 0]);
+        let failed = Discovered::probe(Host::new(&fake, &fake), options).unwrap_err();
+        assert!(matches!(failed.error, SessionError::Version { .. }), "{}", failed.error);
+        assert_eq!(fake.calls().len(), calls);
+    }
 }
 
 /// An RMM of 1.0 is active from the start: opening a session only reads.
