@@ -162,11 +162,9 @@
 //!   same calls make the same tokens. The platform's claims are the model's own.
 //! * The GIC's description in `RsiRealmConfig` is that of the model's machine.
 //!
-//! In 1.0 the model does as TF-RMM v0.8.0 where that differs from the text, with these exceptions:
-//!
-//! * v0.8.0 answers calls of the drafts of RSI 1.1 for devices and planes, although it says that it
-//!   has 1.0; in the model they are not supported.
-//! * Interrupts of the extended ranges exist in the model's machine.
+//! In 1.0 the model does as TF-RMM v0.8.0 where that differs from the text, except that v0.8.0
+//! answers some commands and calls of drafts of 1.1, for devices and planes, although it says that
+//! it has 1.0: `RMI_RTT_AUX_*`, `RSI_RDEV_*`, `RSI_MEM_*` and others. In the model they are unknown.
 #![no_std]
 
 extern crate alloc;

@@ -33,6 +33,8 @@ pub(crate) struct Realm {
     pub(crate) number: u64,
     /// Whether output addresses may need more than 48 bits.
     pub(crate) lpa2: bool,
+    /// Whether it has SVE.
+    pub(crate) sve: bool,
     /// The virtual machine identifier that it holds (1.0).
     pub(crate) vmid: Option<u16>,
     /// Whether it holds a private memory encryption context.

@@ -86,6 +86,7 @@ impl Monitor {
             rpv: page.rpv,
             number: self.realms_created,
             lpa2,
+            sve: flags.contains(RealmFlags0::SVE),
             vmid,
             private_mec,
             recs_created: 0,

@@ -1,5 +1,7 @@
 //! The Realm's calls: RSI and PSCI.
 
+use core::mem::offset_of;
+
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::esr::ExceptionClass;
 use rmi_abi::psci::{PsciFunction, PsciReturnCode};
@@ -7,8 +9,9 @@ use rmi_abi::realm::HashAlgorithm;
 use rmi_abi::rec::Mpidr;
 use rmi_abi::rsi::Version;
 use rmi_abi::rtt::{Level, Ripas};
-use rmi_abi::run::{ExitReason, RUN_GPRS};
+use rmi_abi::run::{ExitReason, RUN_GPRS, RecExit};
 use rmi_abi::{Fid, Ipa, IpaRange, Pa};
+use zerocopy::IntoBytes;
 
 use super::Monitor;
 use super::access::Translation;
@@ -296,9 +299,17 @@ impl Monitor {
         };
         let mut left = exit(ExitReason::HostCall, self.options.dialect);
         left.plane = self.recs.get(&address)?.plane as u64;
-        let mut imm = [0; 2];
+        let mut imm = [0; 4];
         self.memory.read(at, &mut imm);
-        left.imm = u16::from_le_bytes(imm);
+        let [low, high, ..] = imm;
+        left.imm = u16::from_le_bytes([low, high]);
+        if !self.options.dialect.is_2_0() {
+            // As TF-RMM v0.8.0, in which the field has 32 bits.
+            let field = offset_of!(RecExit, imm);
+            for (to, byte) in left.as_mut_bytes().iter_mut().skip(field).zip(imm) {
+                *to = byte;
+            }
+        }
         let mut gprs = [0; 8 * RUN_GPRS];
         self.memory.read(Pa::new(at.raw() + rsi::HOST_CALL_GPRS), &mut gprs);
         for (to, word) in left.gprs.iter_mut().zip(gprs.as_chunks().0) {

@@ -16,6 +16,11 @@ use crate::rec::{LastExit, Load, Rec, Syndrome};
 use crate::unsupported::{tells_deadline, tells_denied_fetches, tells_what_cannot_be_emulated};
 use crate::{rsi, syndrome};
 
+/// Exception classes of accesses to registers of FP, SVE and SME.
+const FP: u8 = 0x07;
+const SVE: u8 = 0x19;
+const SME: u8 = 0x1d;
+
 /// A data access of a program.
 #[derive(Clone, Copy)]
 struct DataAccess {
@@ -328,11 +333,29 @@ impl Monitor {
         if self.cpu(cpu).realm_accesses(register, Some(value)) != Access::Trapped {
             return None;
         }
+        Some(self.sysreg_write_exit(esr, value))
+    }
+
+    /// The exit of a write to a system register.
+    fn sysreg_write_exit(&self, esr: Esr, value: u64) -> Exit {
         let seen = syndrome::sysreg(esr, self.options.dialect);
         let mut exit = self.sync_exit(seen, 0, 0);
         let [written, ..] = &mut exit.gprs;
         *written = value;
-        Some(exit)
+        exit
+    }
+
+    /// The exit of a trapped access by way of the general purpose register `rt`.
+    fn sysreg_exit(&mut self, address: Pa, esr: Esr, rt: u8) -> Option<Exit> {
+        let rec = self.recs.get_mut(&address)?;
+        done(rec);
+        if !esr.sysreg_is_read() {
+            let value = rec_register(rec, rt);
+            return Some(self.sysreg_write_exit(esr, value));
+        }
+        rec.last_exit = LastExit::SysRegRead(rt);
+        let seen = syndrome::sysreg(esr, self.options.dialect);
+        Some(self.sync_exit(seen, 0, 0))
     }
 
     /// A read of a system register. Those that a Realm does not have read as zero.
@@ -407,8 +430,16 @@ impl Monitor {
             {
                 self.external_abort(address, esr)
             }
+            ExceptionClass::SysReg if is_undefined(esr.system_register()) => {
+                rec.take_exception(Outcome::Undefined);
+                None
+            }
             ExceptionClass::SysReg => {
                 let [rt, ..] = syndrome::sysreg_rt(esr).to_le_bytes();
+                if is_of_gic(esr.system_register()) {
+                    // The hardware has trapped the access, whatever the interface says.
+                    return self.sysreg_exit(address, esr, rt);
+                }
                 if esr.sysreg_is_read() {
                     return self.sysreg_read(address, cpu, esr, rt);
                 }
@@ -416,6 +447,18 @@ impl Monitor {
                 self.sysreg_write(address, cpu, esr, value)
             }
             ExceptionClass::Hvc64 => self.act_at_once(address, cpu, Action::Hvc),
+            ExceptionClass::Smc64 => {
+                let x = core::array::from_fn(|n| rec.x(n));
+                self.realm_call(address, cpu, &x, action)
+            }
+            class if [FP, SVE, SME].contains(&u8::from(class)) => {
+                // A Realm gets its registers at its first access; the instruction is executed
+                // again.
+                if u8::from(class) != FP && !self.realms.get(&rd)?.sve {
+                    self.recs.get_mut(&address)?.take_exception(Outcome::Undefined);
+                }
+                None
+            }
             ExceptionClass::DataAbort => {
                 let ipa = fault_address(hpfar, far);
                 if self.host_never_sees(rd, ipa) {
@@ -466,6 +509,25 @@ impl Monitor {
             return true;
         }
         matches!(self.ripas(rd, ipa), Some((Ripas::Empty, _)))
+    }
+}
+
+/// Whether the RMM passes a trapped access to a register on to the host: one of the CPU interface.
+///
+/// Source: TF-RMM, `sysreg_handlers`; so of the following.
+fn is_of_gic(register: SysReg) -> bool {
+    let SysReg { op0, op1, crn, crm, .. } = register;
+    op0 == 3 && op1 & 3 == 0 && crn == 12 && crm & 8 != 0 || register == SysReg::ICC_PMR_EL1
+}
+
+/// Whether a trapped access to a register is undefined in a Realm: one of the branch record buffer,
+/// of memory partitioning, or `S2POR_EL1`.
+fn is_undefined(register: SysReg) -> bool {
+    match register {
+        SysReg { op0: 2, op1: 1, crn: 8 | 9, .. } => true,
+        SysReg { op0: 3, op1: 0, crn: 10, crm: 4 | 5, .. } => true,
+        SysReg { op0: 3, op1: 0, crn: 10, crm: 2, op2: 5 } => true,
+        _ => false,
     }
 }
 
