@@ -36,6 +36,22 @@ impl TrackingRegionSize {
             _ => return None,
         })
     }
+
+    /// The code of a size in bytes; `None` where the granule size does not define one.
+    ///
+    /// ```
+    /// use rmi_abi::GranuleSize;
+    /// use rmi_abi::granule::TrackingRegionSize;
+    ///
+    /// let code = |bytes| TrackingRegionSize::of(bytes, GranuleSize::Size4KiB);
+    /// assert_eq!(code(1 << 30), Some(TrackingRegionSize(0)));
+    /// // 2.0-bet3 has it, but its code is not public.
+    /// assert_eq!(code(2 << 20), None);
+    /// ```
+    #[must_use]
+    pub fn of(bytes: u64, granule: GranuleSize) -> Option<Self> {
+        [Self(0), Self(1)].into_iter().find(|code| code.bytes(granule) == Some(bytes))
+    }
 }
 
 /// How finely the RMM tracks a region of physical memory.
@@ -131,6 +147,10 @@ mod tests {
             (GranuleSize::Size64KiB, 2, None),
         ] {
             assert_eq!(TrackingRegionSize(code).bytes(granule), bytes);
+            if let Some(bytes) = bytes {
+                assert_eq!(TrackingRegionSize::of(bytes, granule), Some(TrackingRegionSize(code)));
+                assert_eq!(TrackingRegionSize::of(bytes + 1, granule), None);
+            }
         }
     }
 }

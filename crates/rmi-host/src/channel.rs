@@ -573,6 +573,7 @@ impl<P: Platform> Channel<P> {
 
     /// Issues one of the four commands that drive an operation; the outputs are in `reply` then.
     /// `None` stands for `RMI_BUSY` and `RMI_BLOCKED`: the same call is to be made again later.
+    /// Where `RMI_BLOCKED` can be the end of the operation, it is.
     ///
     /// # Safety
     ///
@@ -588,9 +589,13 @@ impl<P: Platform> Channel<P> {
         }
         // SAFETY: the caller's promise is passed on unchanged.
         let result = unsafe { self.issue(call, reply)? };
-        pending.busy = matches!(result.status(), Status::Busy | Status::Blocked);
+        pending.busy = match result.status() {
+            Status::Busy => true,
+            Status::Blocked => call.command != Command::OpContinue || !may_end_blocked(pending),
+            _ => false,
+        };
         match result.status() {
-            Status::Busy | Status::Blocked => Ok(None),
+            _ if pending.busy => Ok(None),
             Status::Incomplete => {
                 pending.want = self.want(call, result, reply)?;
                 pending.can_cancel = result.can_cancel();
@@ -713,10 +718,22 @@ impl<P: Platform> Channel<P> {
     /// As [`Conduit::call`].
     #[inline(never)]
     pub(crate) unsafe fn complete_into(&self, call: &Call, last: &mut Reply) -> Result<(), Error> {
-        // SAFETY: the caller's promise is passed on unchanged.
-        match unsafe { self.start_into(call, last)? } {
-            None => Ok(()),
-            Some(pending) => self.continue_to_end(pending, last),
+        let mut blocked = 0;
+        let mut wait = None;
+        loop {
+            // SAFETY: the caller's promise is passed on unchanged.
+            let Some(pending) = (unsafe { self.start_into(call, last)? }) else { return Ok(()) };
+            match self.continue_to_end(pending, last) {
+                // What it had begun was undone.
+                Err(Error::Refused(refusal)) if refusal.status() == Status::Blocked => {}
+                result => return result,
+            }
+            let is_over = wait.get_or_insert_with(|| self.wait()).is_over();
+            if blocked >= self.retry_budget.blocked || is_over {
+                return Err(Error::exhausted(call.command, Status::Blocked, call.subject));
+            }
+            blocked += 1;
+            self.platform.relax();
         }
     }
 
@@ -746,10 +763,12 @@ impl<P: Platform> Channel<P> {
             match self.continue_once(&mut pending, last) {
                 Ok(None) => {}
                 // The operation had begun; whether the status is its result or a refusal to
-                // continue is not known.
+                // continue is not known, unless only an operation can have it.
                 Ok(Some(result)) => {
                     return self.ended(pending, result).map_err(|error| match error {
-                        Error::Refused(refusal) => Error::Unclear(refusal),
+                        Error::Refused(refusal) if !is_undone(refusal.status()) => {
+                            Error::Unclear(refusal)
+                        }
                         error => error,
                     });
                 }
@@ -792,6 +811,22 @@ impl<P: Platform> Channel<P> {
     pub const fn violation(&self, pending: &Pending, violation: Violation, value: u64) -> Error {
         Error::violation(pending.command, violation, value, pending.subject)
     }
+}
+
+/// Whether `RMI_BLOCKED` can be the end of an operation: firmware that changes the owner of memory
+/// met another operation, and what was begun is undone. Of others, `RMI_OP_CONTINUE` is blocked
+/// itself, and they go on later.
+///
+/// Source: the design of dynamic granules in TF-RMM (October 2026), "Delegation progress and retry
+/// policy".
+fn may_end_blocked(pending: &Pending) -> bool {
+    matches!(pending.command, Command::GranuleRangeDelegate | Command::GranuleTrackingSet)
+}
+
+/// Whether an operation that ends with this status was undone. `RMI_OP_CONTINUE` itself does not
+/// fail with it.
+fn is_undone(status: Status) -> bool {
+    matches!(status, Status::ErrorTracking | Status::Blocked)
 }
 
 /// The answer to a command that drives an operation.

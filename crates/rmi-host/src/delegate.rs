@@ -55,6 +55,7 @@
 
 mod retry;
 
+use rmi_abi::granule::TrackingRegionState;
 use rmi_abi::{Command, PaRange, Status};
 
 use crate::channel::{Call, Reply};
@@ -79,7 +80,15 @@ impl<P: Platform> Rmm<P> {
     ///
     /// [`DelegateFailed`]: [`Status::ErrorInput`] when the range is not aligned to granules or a
     /// granule is not ordinary memory or not the host's, [`Status::ErrorTracking`] when it is not
-    /// tracked by granule.
+    /// tracked, or is a part of a region that is tracked as a whole.
+    ///
+    /// A region that is tracked as a whole is delegated as a whole or not at all: if the RMM began
+    /// and cannot finish, it undoes that, and this ends with [`Status::ErrorTracking`], or, after
+    /// as many attempts as the session's [`RetryBudget`](crate::RetryBudget) allows, with
+    /// [`Status::Blocked`]. The memory is the host's then; its content is lost.
+    ///
+    /// An RMM may count granules that are delegated already as progress, so success does not mean
+    /// that each was the host's. The token does.
     pub fn delegate(&self, memory: Undelegated) -> Result<Delegated, DelegateFailed> {
         let command = Command::GranuleRangeDelegate;
         let mut delegated = Delegated::empty();
@@ -215,7 +224,7 @@ impl<P: Platform> Rmm<P> {
             let part = match error {
                 Error::Refused(refusal) if refusal.result().is_not_supported() => None,
                 Error::Refused(_) | Error::Violation { .. } | Error::Unclear(_) => {
-                    memory.take_front(self.granule_size().bytes())
+                    memory.take_front(self.unit(&error, memory.range()))
                 }
                 _ => None,
             };
@@ -241,16 +250,46 @@ impl<P: Platform> Rmm<P> {
         self.quarantine(refused, refused_for);
     }
 
-    /// Proves that a granule which the RMM does not undelegate is the host's, because the RMM
-    /// delegates nothing else, and passes it to `give_back`; otherwise returns it.
+    /// How many bytes at the front of a range a refusal to undelegate it concerns: a granule, or
+    /// as much of it as is in a region that is tracked as a whole.
+    fn unit(&self, error: &Error, range: PaRange) -> u64 {
+        let granule = self.granule_size().bytes();
+        let region = self.tracking_region_size().unwrap_or(granule);
+        let is_part = error.status() == Some(Status::ErrorTracking);
+        // A whole region is refused for another reason.
+        let is_whole = range.base().is_aligned(region) && range.bytes() >= region;
+        if !is_part && !is_whole {
+            return granule;
+        }
+        let tracked = match region == granule {
+            true => Err(()),
+            false => self.commands().granule_tracking_get(range).map_err(|_| ()),
+        };
+        let end = range.base().align_down(region).checked_add(region).unwrap_or(range.top());
+        match tracked {
+            Ok(tracked) if tracked.state == TrackingRegionState::Coarse => {
+                let end = end.min(range.top());
+                end.checked_offset_from(range.base()).unwrap_or(granule)
+            }
+            _ => granule,
+        }
+    }
+
+    /// Proves that a granule, or a whole region, which the RMM does not undelegate is the host's,
+    /// because the RMM delegates nothing else that it then undelegates, and passes it to
+    /// `give_back`; otherwise returns it.
     fn prove(
         &self,
         mut granule: Delegated,
         give_back: &mut dyn FnMut(Undelegated),
     ) -> Option<Delegated> {
         // The ledger has it as delegated all the time, so the delegation is not recorded.
-        if self.range_step(Command::GranuleRangeDelegate, granule.range()).is_err() {
-            return Some(granule);
+        match self.range_step(Command::GranuleRangeDelegate, granule.range()) {
+            Ok(_) => {}
+            Err(error) if error.status() == Some(Status::ErrorTracking) => {
+                return self.prove_part(granule, give_back);
+            }
+            Err(_) => return Some(granule),
         }
         match self.undelegate_some(&mut granule) {
             Ok(host) => {
@@ -258,6 +297,28 @@ impl<P: Platform> Rmm<P> {
                 None
             }
             Err(_) => Some(granule),
+        }
+    }
+
+    /// The same of a part of a region that is tracked as a whole: the region is undelegated. Memory
+    /// of it that has a token as delegated memory stays that until it is undelegated, too.
+    fn prove_part(
+        &self,
+        part: Delegated,
+        give_back: &mut dyn FnMut(Undelegated),
+    ) -> Option<Delegated> {
+        let Some(size) = self.tracking_region_size() else { return Some(part) };
+        let region = PaRange::with_size_or_empty(part.base().align_down(size), size);
+        if !region.contains_range(&part.range()) {
+            return Some(part);
+        }
+        match self.range_step(Command::GranuleRangeUndelegate, region) {
+            Ok(bytes) if bytes == size => {
+                self.platform().ledger().record(LedgerEvent::Returned, part.range());
+                give_back(part.into_undelegated());
+                None
+            }
+            _ => Some(part),
         }
     }
 

@@ -106,6 +106,6 @@ pub use quarantine::GrowingQuarantine;
 pub use quarantine::{CallbackQuarantine, FixedQuarantine, NoQuarantine, Quarantine, Quarantined};
 pub use session::{
     CallLimits, Configured, DialectSource, Discovered, HostMode, Rmm, SessionError, SessionOptions,
-    TrackingError,
+    TrackingError, TrackingRegion,
 };
 pub use wait::Wait;

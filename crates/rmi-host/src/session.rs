@@ -64,6 +64,7 @@
 mod hotplug;
 mod limits;
 mod probing;
+mod region_size;
 mod tracked;
 
 use core::fmt;
@@ -86,6 +87,7 @@ use crate::wait::Wait;
 
 pub use limits::CallLimits;
 pub use probing::{DialectSource, is_probe};
+pub use region_size::TrackingRegion;
 pub use tracked::TrackingError;
 
 /// The options for opening a session.
@@ -122,9 +124,8 @@ pub struct SessionOptions {
     /// The requested granule size. An RMM that another agent has activated keeps its own, and so
     /// does one on which this program has another session open.
     pub granule_size: GranuleSize,
-    /// The requested tracking region size, as a code of the granule size; `None` to leave it
-    /// unchanged.
-    pub tracking_region: Option<TrackingRegionSize>,
+    /// The requested size of tracking regions; `None` to leave it unchanged.
+    pub tracking_region: Option<TrackingRegion>,
     /// How long commands wait for a busy RMM.
     pub retry_budget: RetryBudget,
     /// The exception levels at which the host runs.
@@ -194,6 +195,9 @@ pub enum SessionError {
     /// The RMM is configured for a granule size that it does not declare or this SDK does not know:
     /// the code.
     GranuleCode(u8),
+    /// The requested size of tracking regions is none of the granule size, or its code is not
+    /// known; nothing was called. See [`TrackingRegion`].
+    TrackingRegion(TrackingRegion),
     /// Another session is being configured: try again. Nothing was called.
     Configuring,
     /// A call failed.
@@ -233,6 +237,13 @@ impl fmt::Display for SessionError {
             }
             Self::GranuleCode(code) => {
                 write!(f, "the RMM is configured for an unknown granule size (code {code})")
+            }
+            Self::TrackingRegion(region) => {
+                write!(
+                    f,
+                    "the code of tracking regions of {} MiB is not known",
+                    region.bytes() >> 20
+                )
             }
             Self::Configuring => {
                 f.write_str("another session is configuring the RMM at this moment; try again")
@@ -276,7 +287,7 @@ pub struct Discovered<P> {
     features: Features,
     source: DialectSource,
     granule_size: GranuleSize,
-    tracking_region: Option<TrackingRegionSize>,
+    tracking_region: Option<TrackingRegion>,
 }
 
 impl<P: Platform> Discovered<P> {
@@ -321,6 +332,11 @@ impl<P: Platform> Discovered<P> {
         options: SessionOptions,
     ) -> Result<(Features, DialectSource), SessionError> {
         let mut source = DialectSource::Options;
+        if let Some(region) = options.tracking_region
+            && region.code(options.granule_size).is_none()
+        {
+            return Err(SessionError::TrackingRegion(region));
+        }
         if let Some(dialect) = options.dialect {
             // Before any call: its numbers may have other meanings.
             Self::require(dialect)?;
@@ -430,34 +446,33 @@ impl<P: Platform> Discovered<P> {
         page: &mut Undelegated,
     ) -> Result<Configured<P>, Failed<Self, SessionError>> {
         match self.agree(page) {
-            Ok(granule_size) => {
-                let Self { channel, features, source, .. } = self;
+            Ok((granule_size, code)) => {
+                let Self { channel, features, source, tracking_region, .. } = self;
                 let channel = channel.with_granule_size(granule_size).counted();
-                Ok(Configured { channel, features, source })
+                let tracking_region =
+                    code.and_then(|code| region_size::bytes(tracking_region, code, granule_size));
+                Ok(Configured { channel, features, source, tracking_region })
             }
             Err(error) => Err(Failed::new(self, error)),
         }
     }
 
-    /// The granule size that the RMM has for as long as this session is open.
-    fn agree(&self, page: &mut Undelegated) -> Result<GranuleSize, SessionError> {
+    /// The granule size that the RMM has for as long as this session is open, and the code of the
+    /// size of its tracking regions.
+    fn agree(&self, page: &mut Undelegated) -> Result<Agreed, SessionError> {
         let sessions = self.channel.platform().conduit().open_sessions();
         let opening = sessions.begin().map_err(|Configuring| SessionError::Configuring)?;
-        let granule_size = self.negotiate(page, opening.is_alone())?;
+        let agreed = self.negotiate(page, opening.is_alone())?;
         opening.keep();
-        Ok(granule_size)
+        Ok(agreed)
     }
 
     /// The granule size that the RMM has, after it was changed to the requested one, if it may be.
-    fn negotiate(
-        &self,
-        page: &mut Undelegated,
-        may_change: bool,
-    ) -> Result<GranuleSize, SessionError> {
+    fn negotiate(&self, page: &mut Undelegated, may_change: bool) -> Result<Agreed, SessionError> {
         if Command::RmmConfigGet.form(self.channel.dialect()).is_none() {
             // Such a dialect has no other granule size.
             return match self.granule_size {
-                GranuleSize::Size4KiB => Ok(GranuleSize::Size4KiB),
+                GranuleSize::Size4KiB => Ok((GranuleSize::Size4KiB, None)),
                 other => Err(SessionError::GranuleSize(other)),
             };
         }
@@ -467,23 +482,26 @@ impl<P: Platform> Discovered<P> {
         // Region sizes are coded relative to the granule size; 0 is the one that every granule size
         // has.
         let same_size = found.rmi_granule_size == wanted.rmi_granule_size;
-        wanted.tracking_region_size = match self.tracking_region {
+        let asked = self.tracking_region.and_then(|region| region.code(self.granule_size));
+        wanted.tracking_region_size = match asked {
             Some(TrackingRegionSize(code)) => code,
             None if same_size => found.tracking_region_size,
             None => 0,
         };
+        let code = |codes: &ConfigCodes| Some(TrackingRegionSize(codes.tracking_region_size));
         if same_size && found.tracking_region_size == wanted.tracking_region_size {
-            return Ok(self.granule_size);
+            return Ok((self.granule_size, code(&found)));
         }
         let as_it_is = || {
             GranuleSize::from_code(found.rmi_granule_size)
+                .map(|granule_size| (granule_size, code(&found)))
                 .ok_or(SessionError::GranuleCode(found.rmi_granule_size))
         };
         if !may_change {
             return as_it_is();
         }
         match self.channel.set_config(page, &wanted) {
-            Ok(()) => Ok(self.granule_size),
+            Ok(()) => Ok((self.granule_size, code(&wanted))),
             // Another agent has activated the RMM: its configuration does not change.
             Err(Error::Refused(refusal)) if refusal.status() == Status::ErrorGlobal => as_it_is(),
             Err(error) => Err(error.into()),
@@ -502,6 +520,9 @@ const fn is_fully_supported(dialect: Dialect) -> bool {
     dialect.is_2_0()
 }
 
+/// A granule size, and the code of the size of tracking regions, where the dialect has those.
+type Agreed = (GranuleSize, Option<TrackingRegionSize>);
+
 /// An RMM that is configured, but which this session has not activated yet.
 ///
 /// A session that is not active yet delegates nothing; the methods for that belong to [`Rmm`]:
@@ -518,6 +539,7 @@ pub struct Configured<P> {
     channel: Channel<P>,
     features: Features,
     source: DialectSource,
+    tracking_region: Option<u64>,
 }
 
 impl<P: Platform> Configured<P> {
@@ -562,8 +584,8 @@ impl<P: Platform> Configured<P> {
     ///
     /// If the RMM is not active, every command is refused with [`Status::ErrorGlobal`].
     pub fn into_active(self) -> Rmm<P> {
-        let Self { channel, features, source } = self;
-        Rmm { channel, features, source }
+        let Self { channel, features, source, tracking_region } = self;
+        Rmm { channel, features, source, tracking_region }
     }
 
     /// Returns the platform. The RMM keeps its configuration.
@@ -604,6 +626,7 @@ pub struct Rmm<P> {
     channel: Channel<P>,
     features: Features,
     source: DialectSource,
+    tracking_region: Option<u64>,
 }
 
 /// # What the session is
@@ -618,6 +641,13 @@ impl<P> Rmm<P> {
     #[must_use]
     pub const fn dialect_source(&self) -> DialectSource {
         self.source
+    }
+
+    /// The size of tracking regions in bytes; `None` where the dialect has none (1.0) or the RMM is
+    /// configured for a size whose code is not known.
+    #[must_use]
+    pub const fn tracking_region_size(&self) -> Option<u64> {
+        self.tracking_region
     }
 }
 

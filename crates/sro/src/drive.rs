@@ -44,8 +44,9 @@
 //! ```
 
 use rmi_abi::desc::{AddrRangeDesc, OpMemState};
+use rmi_abi::{Command, PaRange};
 use rmi_host::command::{Donation, Offer, Reclaim, Returned};
-use rmi_host::{Error, Platform, Progress, QuarantineReason, Reply, Rmm, Violation};
+use rmi_host::{Error, Platform, Progress, QuarantineReason, Reply, Rmm, Subject, Violation};
 
 use crate::donated::Donated;
 use crate::operation::{Advance, Need, Next, Operation};
@@ -215,6 +216,8 @@ impl<P: Platform> Driver<'_, P> {
         if missing > 0 {
             return Err(self.pool.need(command, missing, block));
         }
+        // What tracks a region may be part of it, in the state that the region has.
+        let region = if need.contiguous { None } else { self.target(operation) };
         let mut batch = [const { Offer::empty() }; Donated::RANGES];
         // A run is one descriptor, which cannot count more blocks than this.
         let most = need
@@ -224,7 +227,9 @@ impl<P: Platform> Driver<'_, P> {
         let (mut gathered, mut runs, mut refused) = (0, 0, None);
         for slot in batch.iter_mut().take(self.donated.spare()) {
             let bytes = (need.bytes - gathered).min(most);
+            let inside = region.and_then(|region| self.pool.take_in(region, bytes, block));
             let run = match from_host {
+                _ if inside.is_some() => inside,
                 true => self.pool.take_host_run(bytes, block).map(Offer::new),
                 false => match self.pool.take_run(self.rmm, command, bytes, block) {
                     Ok(run) => Some(Offer::new(run)),
@@ -262,6 +267,14 @@ impl<P: Platform> Driver<'_, P> {
         donation
     }
 
+    /// The tracking region that the operation changes, while it takes memory in any state.
+    fn target(&self, operation: &Operation<'_, P>) -> Option<PaRange> {
+        let Subject::Pa(base) = operation.subject() else { return None };
+        let size = self.rmm.tracking_region_size()?;
+        let is_tracking = operation.command() == Command::GranuleTrackingSet;
+        PaRange::with_size(base, size).ok().filter(|_| is_tracking)
+    }
+
     /// Starts to undo the operation because of `error`.
     fn undo(&mut self, operation: &mut Operation<'_, P>, error: Error) -> Result<(), Error> {
         self.undoing = Some(error);
@@ -289,15 +302,27 @@ impl<P: Platform> Driver<'_, P> {
 
     /// Takes returned memory into the pool.
     fn take(&mut self, operation: &mut Operation<'_, P>) -> Result<(), Error> {
+        // What the RMM says it undelegated is recovered after the operation if it may be in the
+        // region that the operation keeps blocked.
+        let is_blocked = self.target(operation).is_some();
+        let mut claimed = Donated::new();
         let Pool { list, contents, .. } = &mut *self.pool;
         let (rmm, command) = (self.rmm, operation.command());
         let outcome = operation.reclaim(list, self.donated, &mut |returned| match returned {
             Returned::Delegated(memory) => contents.put_back(rmm, memory),
             Returned::Undelegated(memory) => contents.restore(rmm, memory),
             Returned::Claimed(memory) => {
-                contents.recover(rmm, memory, QuarantineReason::NotReclaimed { command });
+                let refused = match is_blocked {
+                    true => claimed.record(memory.into_use()).err(),
+                    false => Some(memory.into_use()),
+                };
+                if let Some(memory) = refused {
+                    let reason = QuarantineReason::NotReclaimed { command };
+                    contents.recover(rmm, memory.into_released(), reason);
+                }
             }
         });
+        self.donated.merge(&mut claimed);
         match outcome {
             Ok(Reclaim::Given(0) | Reclaim::Busy) => self.wait(),
             Ok(Reclaim::Given(_)) => self.idle = 0,

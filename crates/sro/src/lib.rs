@@ -50,6 +50,7 @@
 //! | [`donated`] | what was donated to an object: nothing else is ever taken back |
 //! | [`RecObject`] | creating and destroying RECs |
 //! | [`entry`] | entering them, and what they wait for between runs |
+//! | [`FineRegions`] | tracking regions that become FINE or COARSE, and the memory for that |
 //! | [`open`], [`Session`] | opening a session and closing it |
 #![no_std]
 #![cfg_attr(not(test), forbid(unsafe_code))]
@@ -68,6 +69,7 @@ pub mod operation;
 pub mod pool;
 mod ranges;
 mod rec;
+mod regions;
 mod session;
 mod set;
 
@@ -81,5 +83,6 @@ pub use pool::{FixedPool, FixedSlots, Pages, Pool, PoolSlots};
 #[cfg(feature = "alloc")]
 pub use pool::{GrowingPool, GrowingSlots};
 pub use rec::RecObject;
+pub use regions::{FineRegion, FineRegions, RegionsStopped};
 pub use session::{Closed, Session, open};
 pub use set::{GranuleSet, Slots};

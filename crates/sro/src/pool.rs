@@ -83,11 +83,13 @@ use core::ops::{Deref, DerefMut};
 
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::{Command, IpaRange, PaRange};
-use rmi_host::granules::{Delegated, Undelegated};
+use rmi_host::command::Offer;
+use rmi_host::granules::{Delegated, Free, HostOwned, Undelegated};
 use rmi_host::{Error, Platform, QuarantineReason, Rmm};
 
 use crate::donated::Donated;
 use crate::operation::Need;
+use crate::ranges::Ranges;
 use crate::set::typed;
 
 pub(crate) use contents::Contents;
@@ -500,6 +502,28 @@ impl Pool {
     pub(crate) fn take_host_run(&mut self, bytes: u64, block: u64) -> Option<Undelegated> {
         let (_, run) = self.contents.slots.host().longest_run(block)?;
         self.take_host(run.min(bytes), block)
+    }
+
+    /// Takes out up to `bytes` in whole blocks as one run that lies in `region`, host memory or
+    /// delegated, as it is.
+    pub(crate) fn take_in(&mut self, region: PaRange, bytes: u64, block: u64) -> Option<Offer> {
+        let first = |ranges: Ranges<'_>| {
+            ranges.iter().find_map(|range| {
+                let part = range.intersection(&region)?;
+                let base = part.base().align_up(block)?;
+                let run = bytes.min(blocks_in(part, block));
+                PaRange::with_size(base, run).ok().filter(|run| !run.is_empty())
+            })
+        };
+        let slots = &mut self.contents.slots;
+        if let Some(run) = first(slots.host())
+            && let Some(memory) = slots.host_mut().take_range(run)
+        {
+            return Some(Offer::new::<HostOwned>(typed(memory)));
+        }
+        let run = first(slots.delegated())?;
+        let memory = slots.delegated_mut().take_range(run)?;
+        Some(Offer::new::<Free>(typed(memory)))
     }
 }
 

@@ -215,7 +215,9 @@ impl<P: Platform> Channel<P> {
         let argument = |what| Error::argument(Command::OpMemDonate, what, subject);
         match pending.want {
             Want::Donate(request)
-                if !request.contiguous && request.state == OpMemState::Delegated => {}
+                if !request.contiguous
+                    && matches!(request.state, OpMemState::Delegated | OpMemState::Conditional) => {
+            }
             _ => {
                 return Err(argument(
                     "the operation wants nothing that the host could offer wrongly",
