@@ -134,6 +134,12 @@ impl FakeKernel {
         machine.options.has_sha512 = sha512;
     }
 
+    /// Sets whether KVM_ARM_VCPU_INIT demands the feature that makes a REC, as v6 and v7 do, or has
+    /// no such feature, as v5. Without, the kernel of v5 to v7 is v5.
+    pub fn set_rec_at_init(&self, is_demanded: bool) {
+        self.shared.lock().behaviour.inits_rec = is_demanded;
+    }
+
     /// Sets what the kernel answers for a capability, of whichever descriptor.
     pub fn set_capability(&self, capability: u32, value: u32) {
         self.shared.lock().capabilities.insert(capability, value);
@@ -167,6 +173,14 @@ impl FakeKernel {
     pub fn rmi_calls(&self, vm: usize) -> Vec<RmiCall> {
         let machine = self.shared.lock();
         machine.vms.get(vm).map_or_else(Vec::new, |vm| vm.realm.calls.clone())
+    }
+
+    /// Whether an SPI of a VM is asserted.
+    #[must_use]
+    pub fn is_asserted(&self, vm: usize, intid: u32) -> bool {
+        let machine = self.shared.lock();
+        let gic = machine.vms.get(vm).and_then(|vm| vm.vgic.as_ref());
+        gic.is_some_and(|gic| gic.asserted.contains(&intid))
     }
 
     /// Whether a page of a VM is private, as the kernel has it.

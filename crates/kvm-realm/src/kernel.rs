@@ -186,6 +186,10 @@ pub trait Kernel {
     /// KVM_HAS_DEVICE_ATTR of a device, a VM or a vCPU. The value is not used.
     fn has_device_attr(&self, device: BorrowedFd<'_>, attr: &DeviceAttr<'_>) -> Result<()>;
 
+    /// KVM_IRQ_LINE of a VM with a GIC: the level of an interrupt. `irq` has its type and its vCPU
+    /// as well, as the call has them.
+    fn set_irq_line(&self, vm: BorrowedFd<'_>, irq: u32, is_asserted: bool) -> Result<()>;
+
     /// KVM_CREATE_VCPU of a VM, and its run page.
     fn create_vcpu(&self, vm: BorrowedFd<'_>, id: u64) -> Result<Self::Vcpu>;
 

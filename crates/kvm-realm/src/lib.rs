@@ -9,18 +9,22 @@
 pub mod calls;
 pub mod errno;
 pub mod error;
+pub mod exit;
 #[cfg(feature = "fake")]
 pub mod fake;
 pub mod generation;
 pub mod host_memory;
 pub mod kernel;
+pub mod kick;
 pub mod launch;
 #[cfg(target_arch = "aarch64")]
 pub mod linux;
 pub mod memory;
 #[cfg(test)]
 mod recorder;
+pub mod registers;
 pub mod uapi;
+pub mod vcpu;
 pub mod vgic;
 pub mod vm;
 

@@ -178,6 +178,10 @@ impl Kernel for Linux {
         device(fd).has_device_attr(&device_attr(attr)).map_err(errno)
     }
 
+    fn set_irq_line(&self, vm: BorrowedFd<'_>, irq: u32, is_asserted: bool) -> Result<()> {
+        self.vm(vm)?.set_irq_line(irq, is_asserted).map_err(errno)
+    }
+
     fn create_vcpu(&self, vm: BorrowedFd<'_>, id: u64) -> Result<LinuxVcpu> {
         self.vm(vm)?.create_vcpu(id).map(LinuxVcpu).map_err(errno)
     }

@@ -133,6 +133,10 @@ impl Kernel for Recorder {
         self.record(format!("has {} {}", attr.group, attr.attr))
     }
 
+    fn set_irq_line(&self, _: BorrowedFd<'_>, irq: u32, is_asserted: bool) -> Result<()> {
+        self.record(format!("irq {irq:#x} {is_asserted}"))
+    }
+
     fn create_vcpu(&self, _: BorrowedFd<'_>, id: u64) -> Result<RecorderVcpu> {
         self.record(format!("vcpu {id}"))?;
         Ok(RecorderVcpu { id, fd: fd(), calls: self.calls.clone(), fail: self.fail.clone() })

@@ -52,8 +52,8 @@ pub(super) struct Behaviour {
     pub(super) checks_gic_first: bool,
     /// The flags that a `guest_memfd` can have.
     pub(super) gmem_flags: u64,
-    /// Whether the feature that makes a REC is one of `KVM_ARM_VCPU_INIT` as well.
-    pub(super) init_takes_rec_feature: bool,
+    /// Whether the feature that makes a REC must be one of `KVM_ARM_VCPU_INIT` as well.
+    pub(super) inits_rec: bool,
     /// Whether hypercalls and mappings of devices reach the VMM.
     pub(super) assigns_devices: bool,
 }
@@ -67,7 +67,6 @@ impl Behaviour {
         let assigns_devices = facts.has(Extra::InitRipas);
         // The tree of September 2026 and what extends it; the checks below were read there.
         let is_newest = facts.id == "rmi-sep2026-tree" || assigns_devices;
-        let has_kernel_psci_only = !facts.has(Extra::PsciComplete);
         Self {
             registers: if is_rmi { 31 } else { 8 },
             ripas_change: if facts.id == "rme-v5..v7" {
@@ -98,7 +97,8 @@ impl Behaviour {
             } else {
                 0
             },
-            init_takes_rec_feature: !is_rmi && facts.id != "rme-v5..v7" && !has_kernel_psci_only,
+            // v6 and v7 are as v8, and v5 is not: see `FakeKernel::set_rec_at_init`.
+            inits_rec: !is_rmi && facts.id != "rme-v5..v7",
             assigns_devices,
         }
     }

@@ -119,6 +119,10 @@ impl Kernel for FakeKernel {
             .call("KVM_HAS_DEVICE_ATTR", None, |machine| machine.has_device_attr(device, attr))
     }
 
+    fn set_irq_line(&self, vm: BorrowedFd<'_>, irq: u32, is_asserted: bool) -> Result<()> {
+        self.shared.call("KVM_IRQ_LINE", None, |machine| machine.set_irq_line(vm, irq, is_asserted))
+    }
+
     fn create_vcpu(&self, vm: BorrowedFd<'_>, id: u64) -> Result<FakeVcpu> {
         let (file, vm, vcpu) =
             self.shared.call("KVM_CREATE_VCPU", None, |machine| machine.create_vcpu(vm, id))?;

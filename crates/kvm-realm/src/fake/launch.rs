@@ -284,7 +284,7 @@ impl Machine {
         vcpu: usize,
         init: &VcpuInit,
     ) -> Result<(), Errno> {
-        let (has_sve, takes_rec) = (self.options.has_sve, self.behaviour.init_takes_rec_feature);
+        let (has_sve, takes_rec) = (self.options.has_sve, self.behaviour.inits_rec);
         let rec = self.facts.rec_feature;
         let bit = |name: &str| 1_u32 << self.facts.constant(name).min(31);
         let power_off = bit("KVM_ARM_VCPU_POWER_OFF");
@@ -315,7 +315,7 @@ impl Machine {
         if features & refused != 0 || has_half {
             return Err(Errno::EINVAL);
         }
-        let lasting = features & !power_off & !rec_bit;
+        let lasting = features & !power_off;
         if vm.features.is_some_and(|all| all != lasting) {
             return Err(Errno::EINVAL);
         }
@@ -335,7 +335,7 @@ impl Machine {
         vcpu: usize,
         feature: u32,
     ) -> Result<(), Errno> {
-        let rec = self.facts.rec_feature;
+        let (rec, inits_rec) = (self.facts.rec_feature, self.behaviour.inits_rec);
         let sve = self.facts.constant("KVM_ARM_VCPU_SVE");
         let psci = self.facts.constant("KVM_ARM_VCPU_PSCI_0_2");
         let vm = self.vm(vm)?;
@@ -354,7 +354,8 @@ impl Machine {
             vcpu.is_sve_finalised = true;
             return Ok(());
         }
-        if rec != Some(feature) || !is_realm {
+        let is_missing = inits_rec && !vm.vcpu(vcpu)?.has_feature(feature.into());
+        if rec != Some(feature) || !is_realm || is_missing {
             return Err(Errno::EINVAL);
         }
         vm.require_new(Errno::ENOENT)?;

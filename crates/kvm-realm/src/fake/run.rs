@@ -489,7 +489,7 @@ impl Machine {
             Ok(Step::Fault(reason, description, Pending::Action(action)))
         };
         if is_shared {
-            if slot.gmem.is_some() && vm.is_private(address) && is_realm {
+            if is_realm && vm.is_private(address) && !vm.has_two_backings(&slot) {
                 return fault(0);
             }
             let at = usize::try_from(address - slot.base).map_err(|_| Errno::EFAULT)?;
@@ -513,9 +513,14 @@ impl Machine {
             // The RMM maps nothing there until the Realm asks.
             return Ok(Step::Error(Errno::ENXIO, Pending::Action(action)));
         }
+        let is_new = !vm.realm.assigned.has(page);
         vm.realm.assigned.add(page, page + 1);
         let at = (address - slot.base).saturating_add(offset);
         let file = self.file(Object::Gmem(vm_index, gmem)).ok_or(Errno::EFAULT)?;
+        if is_new {
+            // Whatever was there, the Realm gets zeros.
+            file.write_all_at(&[0; PAGE_BYTES], at - at % PAGE).map_err(super::memfd::errno)?;
+        }
         let mut bytes = [0; 8];
         Ok(Step::Next(match store {
             Some(value) => {

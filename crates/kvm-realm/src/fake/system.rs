@@ -55,6 +55,9 @@ const DEFAULT_IPA_BITS: u32 = 40;
 /// KVM_ARM_TARGET_GENERIC_V8.
 const GENERIC_V8: u32 = 5;
 
+/// KVM_ARM_IRQ_TYPE_SPI, without a vCPU.
+const SPI: u32 = 1 << 8;
+
 /// Groups of attributes of a VM and of a vCPU, and the attributes.
 const SMCCC_CTRL: u32 = 0;
 const SMCCC_FILTER: u64 = 0;
@@ -209,6 +212,21 @@ impl Machine {
         let device = self.open(Object::Vgic(index), 0)?;
         self.vm(index)?.vgic = Some(Vgic::default());
         Ok(device)
+    }
+
+    /// KVM_IRQ_LINE, of SPIs.
+    pub(super) fn set_irq_line(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        irq: u32,
+        is_asserted: bool,
+    ) -> Result<(), Errno> {
+        let (_, vm) = self.vm_of(fd)?;
+        let vgic = vm.vgic.as_mut().ok_or(Errno::ENXIO)?;
+        if irq >> 16 != SPI {
+            return Err(Errno::EINVAL);
+        }
+        vgic.set_line(irq & 0xffff, is_asserted)
     }
 
     /// KVM_ARM_PREFERRED_TARGET.

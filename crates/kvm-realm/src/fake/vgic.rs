@@ -1,5 +1,7 @@
 //! The virtual GICv3.
 
+use std::collections::BTreeSet;
+
 use crate::Errno;
 
 /// Type of the device, and its groups and attributes. Source: Linux, `include/uapi/linux/kvm.h`,
@@ -24,6 +26,8 @@ pub(super) struct Vgic {
     redistributors: Vec<(u64, Option<u64>)>,
     interrupts: Option<u32>,
     pub(super) is_initialised: bool,
+    /// SPIs that are asserted.
+    pub(super) asserted: BTreeSet<u32>,
 }
 
 impl Vgic {
@@ -139,6 +143,26 @@ impl Vgic {
         Ok(())
     }
 
+    /// KVM_IRQ_LINE of an SPI.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for a number that is no SPI of this GIC, `EAGAIN` before it is initialised.
+    pub(super) fn set_line(&mut self, intid: u32, is_asserted: bool) -> Result<(), Errno> {
+        if !(32..self.interrupts.unwrap_or(256)).contains(&intid) {
+            return Err(Errno::EINVAL);
+        }
+        if !self.is_initialised {
+            return Err(Errno::EAGAIN);
+        }
+        if is_asserted {
+            self.asserted.insert(intid);
+        } else {
+            self.asserted.remove(&intid);
+        }
+        Ok(())
+    }
+
     /// Whether a vCPU can run.
     ///
     /// # Errors
@@ -225,5 +249,11 @@ mod tests {
         assert_eq!(set(&mut vgic, NR_IRQS, 0, 64), Ok(()));
         assert_eq!(set(&mut vgic, NR_IRQS, 0, 64), Err(Errno::EBUSY));
         assert_eq!(set(&mut vgic, 9, 0, 0), Err(Errno::ENXIO));
+        assert_eq!(vgic.set_line(63, true), Err(Errno::EAGAIN));
+        assert_eq!(set(&mut vgic, CTRL, CTRL_INIT, 0), Ok(()));
+        assert_eq!([31, 64].map(|intid| vgic.set_line(intid, true)), [Err(Errno::EINVAL); 2]);
+        assert_eq!((vgic.set_line(32, true), vgic.set_line(63, true)), (Ok(()), Ok(())));
+        assert_eq!(vgic.set_line(32, false), Ok(()));
+        assert_eq!(vgic.asserted, BTreeSet::from([63]));
     }
 }

@@ -188,6 +188,13 @@ impl Vm {
         self.gmems.get(gmem).is_some_and(|gmem| gmem.private.has(at / PAGE))
     }
 
+    /// Whether a slot's private side is private for good, beside a shared side: a guest_memfd that
+    /// keeps the attributes itself and cannot be mapped.
+    pub(super) fn has_two_backings(&self, slot: &Slot) -> bool {
+        let gmem = slot.gmem.and_then(|(gmem, _)| self.gmems.get(gmem));
+        gmem.is_some_and(|gmem| gmem.flags == 0 && gmem.private.has_all(0, gmem.bytes / PAGE))
+    }
+
     /// Whether calls of a function reach the VMM.
     pub(super) fn is_forwarded(&self, function: u32) -> bool {
         self.forwarded

@@ -1,0 +1,94 @@
+//! Making KVM_RUN of another thread return.
+#![expect(unsafe_code, reason = "maps the run page a second time")]
+
+use std::fmt;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use crate::errno::Errno;
+
+/// Offset of `immediate_exit` in the run page.
+const IMMEDIATE_EXIT: usize = 1;
+/// Bytes that are mapped. The kernel maps whole pages, of whichever size.
+const BYTES: usize = 0x1000;
+
+/// `immediate_exit` of a vCPU, from any thread.
+///
+/// While it is set, KVM_RUN returns `EINTR` without entering the guest, after it has completed the
+/// last exit. A thread that is in KVM_RUN already does not look: it needs a signal as well, after
+/// [`Kick::set`], and with a handler that need not do anything. In this order no kick is lost: the
+/// thread either sees the flag, or gets the signal while it is in KVM_RUN.
+pub struct Kick {
+    page: NonNull<u8>,
+}
+
+// SAFETY: the mapping belongs to this value, and is accessed by one atomic byte.
+unsafe impl Send for Kick {}
+// SAFETY: as above.
+unsafe impl Sync for Kick {}
+
+impl Kick {
+    /// Of a vCPU.
+    ///
+    /// # Errors
+    ///
+    /// That of `mmap`.
+    pub fn new(vcpu: BorrowedFd<'_>) -> Result<Self, Errno> {
+        // SAFETY: a new mapping at an address that the kernel chooses.
+        let page = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                BYTES,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                vcpu.as_raw_fd(),
+                0,
+            )
+        };
+        let failed = page == libc::MAP_FAILED;
+        match NonNull::new(page.cast()).filter(|_| !failed) {
+            Some(page) => Ok(Self { page }),
+            None => {
+                let error = std::io::Error::last_os_error().raw_os_error();
+                Err(Errno::new(error.unwrap_or_default()))
+            }
+        }
+    }
+
+    fn flag(&self) -> &AtomicU8 {
+        // SAFETY: the byte is within the mapping, which exists as long as `self`. The kernel and
+        // other mappings of the page access it as a byte, at any time, which an atomic allows.
+        unsafe { AtomicU8::from_ptr(self.page.as_ptr().add(IMMEDIATE_EXIT)) }
+    }
+
+    /// Makes KVM_RUN return, until [`Kick::clear`]. A signal to the thread that runs the vCPU comes
+    /// afterwards.
+    pub fn set(&self) {
+        self.flag().store(1, Ordering::SeqCst);
+    }
+
+    /// Lets the vCPU run again.
+    pub fn clear(&self) {
+        self.flag().store(0, Ordering::SeqCst);
+    }
+
+    /// Whether it is set.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.flag().load(Ordering::SeqCst) != 0
+    }
+}
+
+impl Drop for Kick {
+    fn drop(&mut self) {
+        // SAFETY: the mapping belongs to this value, and nothing refers to it any more.
+        unsafe { libc::munmap(self.page.as_ptr().cast(), BYTES) };
+    }
+}
+
+impl fmt::Debug for Kick {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kick").field("is_set", &self.is_set()).finish_non_exhaustive()
+    }
+}
