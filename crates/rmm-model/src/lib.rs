@@ -164,7 +164,8 @@
 //!
 //! In 1.0 the model does as TF-RMM v0.8.0 where that differs from the text, except that v0.8.0
 //! answers some commands and calls of drafts of 1.1, for devices and planes, although it says that
-//! it has 1.0: `RMI_RTT_AUX_*`, `RSI_RDEV_*`, `RSI_MEM_*` and others. In the model they are unknown.
+//! it has 1.0: `RMI_RTT_AUX_*`, `RSI_RDEV_*`, `RSI_MEM_*` and others. In the model they are
+//! unknown.
 #![no_std]
 
 extern crate alloc;

@@ -523,12 +523,12 @@ fn is_of_gic(register: SysReg) -> bool {
 /// Whether a trapped access to a register is undefined in a Realm: one of the branch record buffer,
 /// of memory partitioning, or `S2POR_EL1`.
 fn is_undefined(register: SysReg) -> bool {
-    match register {
-        SysReg { op0: 2, op1: 1, crn: 8 | 9, .. } => true,
-        SysReg { op0: 3, op1: 0, crn: 10, crm: 4 | 5, .. } => true,
-        SysReg { op0: 3, op1: 0, crn: 10, crm: 2, op2: 5 } => true,
-        _ => false,
-    }
+    matches!(
+        register,
+        SysReg { op0: 2, op1: 1, crn: 8 | 9, .. }
+            | SysReg { op0: 3, op1: 0, crn: 10, crm: 4 | 5, .. }
+            | SysReg { op0: 3, op1: 0, crn: 10, crm: 2, op2: 5 }
+    )
 }
 
 /// A register by the number in a syndrome; 31 is XZR.
