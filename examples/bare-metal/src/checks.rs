@@ -66,13 +66,14 @@ pub fn all<'b, M: Machine>() -> Vec<(&'static str, Check<'b, M>)> {
         ("termination in the middle", control::terminate),
         ("teardown", teardown::check),
         ("SMCs as predicted", costs::check),
+        ("SMCs of faults", costs::faults::check),
         ("a Realm of 64 MiB", times::large_realm),
         ("round trips", times::round_trips),
     ]
 }
 
 /// Checks a number.
-fn expect(what: &str, expected: u64, found: u64) -> Result<(), Stop> {
+pub(crate) fn expect(what: &str, expected: u64, found: u64) -> Result<(), Stop> {
     if expected == found {
         return Ok(());
     }

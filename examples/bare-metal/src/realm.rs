@@ -17,6 +17,7 @@ use realm_guest::layout::{self, CALLS_BYTES, IMAGE, IMAGE_BYTES, RAM, RAM_BYTES}
 use realm_guest::{Entry, Program};
 use realm_sdk::abi::rec::RecParams;
 use realm_sdk::abi::{Ipa, IpaRange};
+use realm_sdk::builder::plan::Limits;
 use realm_sdk::builder::{Active, Content, New, Realm, RealmConfig, RecStart, Records, Region};
 use realm_sdk::measurement::{Rim, measurement_log};
 use realm_sdk::rec::gic::RealmGic;
@@ -27,6 +28,7 @@ use realm_sdk::sro::HostAllocator;
 use realm_sdk::vgic::{Gic, GicConfig, OwnedGicStorage, SpiIntid};
 use spin::Mutex;
 
+use crate::checks::expect;
 use crate::fixture::{Fixture, FixtureHost};
 use crate::frames::{CpuMemory, Frames, Pieces};
 use crate::machine::Machine;
@@ -39,8 +41,19 @@ pub(crate) use record::{Record, Values};
 
 /// SPIs of a Realm's GIC.
 const SPIS: usize = 32;
-/// The image where guests are functions of the model: it is measured, and never executed.
-const NO_IMAGE: [u8; 0x4000] = [0x1f; 0x4000];
+/// The image where there is no payload. Guests of the model are functions, so it is measured there
+/// and never executed; elsewhere it has the Realm reset at once, which no program does.
+const NO_IMAGE: [u8; 0x4000] = {
+    let mut image = [0x1f; 0x4000];
+    if let Some((code, _)) = image.split_first_chunk_mut() {
+        *code = RESET;
+    }
+    image
+};
+/// movz w0, #0x8400, lsl #16; movk w0, #9: PSCI_SYSTEM_RESET; smc #0; b .
+const RESET: [u8; 16] = [
+    0x00, 0x80, 0xb0, 0x52, 0x20, 0x01, 0x80, 0x72, 0x03, 0x00, 0x00, 0xd4, 0x00, 0x00, 0x00, 0x14,
+];
 /// How long a Realm may run, in seconds.
 const LONGEST_RUN: u64 = 60;
 
@@ -83,6 +96,9 @@ pub(crate) struct Plan<'p, M: Machine> {
     pub(crate) is_timed: bool,
     /// Every so many requests of `CPU_ON` one is denied; 0 for none.
     pub(crate) deny_every: u64,
+    /// How much the RMM does in one call, if the number of calls that populate the Realm is to be
+    /// compared with the predicted one.
+    pub(crate) limits: Option<Limits>,
     /// Of how much RAM around a fault memory is mapped at most, in bytes, a power of two.
     pub(crate) fault_window: u64,
     pub(crate) on_step: &'p OnStep<'p, M>,
@@ -115,6 +131,7 @@ impl<M: Machine> Plan<'_, M> {
             mapped_ahead: 0,
             is_timed: false,
             deny_every: 0,
+            limits: None,
             fault_window: u64::MAX,
             on_step: &|_, _| 0,
             on_values: &|_, _| {},
@@ -309,6 +326,8 @@ pub(crate) struct Built<'r, 'b, M: Machine> {
     recs: Vec<Rec>,
     rim: [u8; 64],
     phases: Phases,
+    /// Calls that populated it.
+    populating: u64,
 }
 
 /// A Realm that may run.
@@ -318,6 +337,11 @@ impl<'r, 'b, M: Machine> Built<'r, 'b, M> {
     /// The Realm and its RECs.
     pub(crate) fn into_parts(self) -> (Realm<'r, FixtureHost<'b, M>, New>, Vec<Rec>) {
         (self.realm, self.recs)
+    }
+
+    /// How many calls populated it.
+    pub(crate) const fn populating(&self) -> u64 {
+        self.populating
     }
 
     /// Its RECs.
@@ -375,7 +399,7 @@ pub(crate) fn build<'s, 'b, M: Machine>(
     let mut phases = Phases::begin(fixture);
     let realm = Realm::create(fixture.session, &config, Records::growing(), memory)?;
     phases.end(fixture, "create");
-    let mut built = Built { realm, recs: Vec::new(), rim: [0; 64], phases };
+    let mut built = Built { realm, recs: Vec::new(), rim: [0; 64], phases, populating: 0 };
     match fill(fixture, plan, &config, &mut built, memory) {
         Ok(()) => Ok(built),
         Err(stop) => {
@@ -426,10 +450,15 @@ fn fill<M: Machine>(
     let mut log = |_: &measurement_log::MeasurementEvent| {};
     let mut rim = Rim::new(&params, dialect, &mut log).map_err(Stop::failed)?;
     let measured = rim.add_regions(&mut regions, params.geometry, &mut log);
+    let cost = |limits| built.realm.populate_cost(memory, &mut regions, limits).calls();
+    let predicted = plan.limits.map(cost);
+    let before = fixture.calls();
     let populated = built.realm.populate(memory, &mut regions);
+    built.populating = fixture.calls() - before;
     free_regions(frames, regions);
     measured.map_err(Stop::failed)?;
     populated?;
+    expect("SMCs to populate", predicted.unwrap_or(built.populating), built.populating)?;
     built.phases.end(fixture, "populate");
 
     for index in 0..plan.vcpus {
@@ -540,6 +569,10 @@ fn run_built<'b, M: Machine>(
     phases.end(fixture, "run");
     let torn_down = tear_down(realm, left, memory);
     phases.end(fixture, "tear down");
+    if fixture.machine.payload().is_none() && end == Some(SystemEnd::Reset) {
+        torn_down?;
+        return Err(Stop::skipped("the program was built without a payload for Realms"));
+    }
     let kicks = kicks?;
     torn_down?;
     let times = Times::of(&statistics);

@@ -1,13 +1,15 @@
 //! The number of calls, beside what is predicted and what is allowed.
 
+pub(super) mod faults;
+
 use alloc::format;
 use alloc::vec::Vec;
 
 use realm_guest::Program;
-use realm_guest::layout::RAM;
+use realm_guest::layout::{EXTRA, RAM};
 use realm_sdk::abi::{Command, Ipa};
-use realm_sdk::builder::DismantleProgress;
 use realm_sdk::builder::plan::{Cost, Limits};
+use realm_sdk::builder::{Content, DismantleProgress};
 use realm_sdk::sro::{HostAllocator, HostMemory};
 
 use super::expect;
@@ -32,7 +34,7 @@ fn limits<M: Machine>(fixture: &Fixture<'_, M>) -> Result<Limits, Stop> {
     Ok(if calls > 1 { Limits::ONE_BY_ONE } else { Limits::RANGES })
 }
 
-/// Maps 64 MiB into a Realm, and takes it apart.
+/// Populates a Realm, maps 64 MiB into it, and takes it apart.
 pub(super) fn check<M: Machine>(fixture: &Fixture<'_, M>) -> Outcome {
     let limits = limits(fixture)?;
     let mut memory = fixture.cpu_memory();
@@ -48,8 +50,13 @@ fn measure<M: Machine>(
 ) -> Outcome {
     const BYTES: u64 = 64 * MIB;
     let (machine, frames) = (fixture.machine, fixture.machine.memory());
-    let plan = Plan::new(Program::Touch, &[]);
+    let content = [0x5a; 0x5000];
+    let mut plan = Plan::new(Program::Touch, &[]);
+    plan.limits = Some(limits);
+    plan.extra.push((Ipa::new(EXTRA), Content::Measured(&content)));
+    plan.extra.push((Ipa::new(EXTRA + 2 * MIB), Content::Unmeasured(&content)));
     let built = realm::build(fixture, &plan, memory)?;
+    let populating = built.populating();
     let (realm, recs) = built.activate(memory)?;
     memory.pool().undelegate(fixture.session);
     let Some(block) = frames.allocate(BYTES, 2 * MIB) else {
@@ -93,7 +100,8 @@ fn measure<M: Machine>(
     expect("bytes mapped", BYTES, mapped_bytes)?;
     expect("SMCs to take it apart", cost.calls() + tables_back, dismantling)?;
     Ok(format!(
-        "map 64 MiB: {mapping} SMCs, {}; take it apart: {dismantling} SMCs, {}; both as predicted",
+        "populate: {populating} SMCs; map 64 MiB: {mapping} SMCs, {}; take it apart: \
+         {dismantling} SMCs, {}; all as predicted",
         fixture.milliseconds(map_ticks),
         fixture.milliseconds(ticks)
     ))

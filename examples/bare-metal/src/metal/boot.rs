@@ -99,7 +99,7 @@ global_asm!(
     table = sym BOOT_TABLE,
 );
 
-/// Pages of the stack of a CPU: 1 MiB.
+/// Pages of the stack of a CPU with its guard: 1 MiB.
 pub(crate) const STACK_PAGES: usize = 256;
 
 aarch64_rt::entry!(start, STACK_PAGES);
@@ -139,6 +139,11 @@ pub(crate) fn constants() -> Range<usize> {
 /// All of the image, with its stacks and its heap.
 pub(crate) fn image() -> Range<usize> {
     symbol!(text_begin)..symbol!(dma_region)
+}
+
+/// The stack of the first CPU.
+pub(crate) fn stack() -> Range<usize> {
+    symbol!(boot_stack_begin)..symbol!(boot_stack_end)
 }
 
 /// Space for the heap.

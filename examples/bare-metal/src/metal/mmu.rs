@@ -36,28 +36,34 @@ fn region(range: &PaRange) -> Option<Range<usize>> {
 }
 
 /// Makes tables for the memory, the interrupt controller and the console of this board, and for the
-/// image; [`activate`] has a CPU use them.
+/// image; [`activate`] has a CPU use them. The guards of stacks are not mapped.
 ///
 /// # Errors
 ///
 /// Something is beyond the addresses that the tables reach.
-pub(crate) fn set_up(board: &Board) -> Result<(), MapError> {
+pub(crate) fn set_up(
+    board: &Board,
+    guards: impl Iterator<Item = Range<usize>>,
+) -> Result<(), MapError> {
     let mut tables = IdMap::new(ROOT_LEVEL, El2);
     let mut map = |range: Range<usize>, attributes: Attributes| {
-        tables.map_range(&MemoryRegion::new(range.start, range.end), attributes | MAPPED)
+        tables.map_range(&MemoryRegion::new(range.start, range.end), attributes)
     };
     for range in board.accessible_memory().iter().filter_map(region) {
-        map(range, NORMAL | Attributes::XN)?;
+        map(range, NORMAL | Attributes::XN | MAPPED)?;
     }
     let gic = &board.gic;
     let console = board.console.and_then(|console| granules_around(console, 1));
     let devices = gic.redistributors.iter().chain([&gic.distributor]).chain(&console);
     for range in devices.filter_map(region) {
-        map(range, DEVICE)?;
+        map(range, DEVICE | MAPPED)?;
     }
-    map(boot::image(), NORMAL | Attributes::XN)?;
-    map(boot::code(), NORMAL | Attributes::READ_ONLY)?;
-    map(boot::constants(), NORMAL | Attributes::READ_ONLY | Attributes::XN)?;
+    map(boot::image(), NORMAL | Attributes::XN | MAPPED)?;
+    map(boot::code(), NORMAL | Attributes::READ_ONLY | MAPPED)?;
+    map(boot::constants(), NORMAL | Attributes::READ_ONLY | Attributes::XN | MAPPED)?;
+    for guard in guards {
+        map(guard, Attributes::empty())?;
+    }
     TABLES.call_once(|| Tables(tables));
     Ok(())
 }
@@ -67,7 +73,8 @@ pub(crate) fn activate() {
     let Some(tables) = TABLES.get() else { return };
     let root = tables.0.root_address().0;
     // SAFETY: the tables map the image (with stacks and heap), the devices and all memory where the
-    // tables of the start do, with the same types, and they are never changed or dropped. What only
+    // tables of the start do, with the same types, but for the guards of stacks, which nothing
+    // accesses; and they are never changed or dropped. What only
     // the latter map is not used any more; translations of it that are cached are invalidated.
     unsafe {
         core::arch::asm!(

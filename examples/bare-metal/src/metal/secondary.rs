@@ -11,7 +11,7 @@ use smccc::{Smc, psci};
 use spin::Once;
 use spin::mutex::SpinMutex;
 
-use crate::metal::boot::STACK_PAGES;
+use crate::metal::stacks::{self, Stacks};
 use crate::metal::{console, cpu, gic, mmu};
 
 /// What a CPU is given to do: a function of its number.
@@ -26,6 +26,8 @@ static BUSY: AtomicU32 = AtomicU32::new(0);
 /// A CPU of this program.
 struct Cpu {
     affinity: u64,
+    /// The page below its stack.
+    guard: usize,
     work: SpinMutex<Option<Job>>,
 }
 
@@ -38,27 +40,27 @@ unsafe impl Send for Job {}
 /// How long a CPU may take to start, in seconds.
 const SECONDS: u64 = 10;
 
-/// Starts all CPUs of the board, and returns when all that start run. Those that do not are named
-/// on the console and left out.
+/// Starts all CPUs of the board, each on one of these stacks, and returns when all that start run.
+/// Those that do not are named on the console and left out.
 ///
 /// # Safety
 ///
 /// As [`gic::set_up_cpu`]; called once.
-pub(crate) unsafe fn start_all(board: &'static Board) {
+pub(crate) unsafe fn start_all(board: &'static Board, stacks: Stacks) {
     let here = cpu::affinity();
-    let mut affinities = Vec::from([here]);
-    for affinity in board.cpus.iter().copied().filter(|affinity| *affinity != here) {
-        match start(board, affinity, number(affinities.len())) {
-            Ok(()) => affinities.push(affinity),
+    let idle = |affinity, guard| Cpu { affinity, guard, work: SpinMutex::new(None) };
+    let mut started = Vec::from([idle(here, stacks::first_guard().start)]);
+    let others = board.cpus.iter().copied().filter(|affinity| *affinity != here);
+    for (affinity, stack) in others.zip(stacks) {
+        let guard = stacks::guard(&stack).start;
+        match start(board, affinity, number(started.len()), stacks::leak(stack)) {
+            Ok(()) => started.push(idle(affinity, guard)),
             Err(error) => {
                 console::print(format_args!("CPU with affinity {affinity:#x}: {error}\n"));
             }
         }
     }
-    CPUS.call_once(|| {
-        let idle = |affinity| Cpu { affinity, work: SpinMutex::new(None) };
-        affinities.into_iter().map(idle).collect()
-    });
+    CPUS.call_once(|| started);
     // They wait for it.
     cpu::synchronize();
     for index in 1..count() {
@@ -67,14 +69,17 @@ pub(crate) unsafe fn start_all(board: &'static Board) {
 }
 
 /// Starts a CPU and waits until it runs.
-fn start(board: &'static Board, affinity: u64, index: u16) -> Result<(), &'static str> {
-    // Not made by value, which would take as much of this CPU's stack.
-    let stack = Box::into_raw(Box::<Stack<STACK_PAGES>>::new_uninit()).cast();
+fn start(
+    board: &'static Board,
+    affinity: u64,
+    index: u16,
+    stack: *mut Stack<{ stacks::PAGES }>,
+) -> Result<(), &'static str> {
     let runs: &'static AtomicBool = Box::leak(Box::new(AtomicBool::new(false)));
     let entry = move || main(board, index, runs);
     // SAFETY: the stack is never freed, nothing else knows it, and it is mapped by all tables with
     // the same attributes.
-    let started = unsafe { start_core::<Smc, _, STACK_PAGES>(affinity, stack, entry) };
+    let started = unsafe { start_core::<Smc, _, { stacks::PAGES }>(affinity, stack, entry) };
     started.map_err(|error| match error {
         psci::Error::AlreadyOn => "it is on already",
         psci::Error::NotPresent => "it is not present",
@@ -123,6 +128,11 @@ fn number(index: usize) -> u16 {
 /// How many CPUs run.
 pub(crate) fn count() -> u16 {
     CPUS.get().map_or(1, |cpus| number(cpus.len()))
+}
+
+/// The page below the stack of a CPU.
+pub(crate) fn guard(index: u16) -> Option<usize> {
+    CPUS.get()?.get(usize::from(index)).map(|cpu| cpu.guard)
 }
 
 /// Sends a kick to a CPU.

@@ -14,6 +14,7 @@ mod memory;
 mod mmu;
 mod power;
 mod secondary;
+mod stacks;
 mod tree;
 
 use alloc::boxed::Box;
@@ -46,7 +47,9 @@ fn start(x0: u64, x1: u64, x2: u64, x3: u64) -> ! {
         Err(error) => power::stop(format_args!("{error}")),
     };
     let board: &'static Board = Box::leak(Box::new(board));
-    if let Err(error) = mmu::set_up(board) {
+    let stacks = stacks::allocate(board.cpus.len().saturating_sub(1));
+    let guards = stacks.iter().map(|stack| stacks::guard(stack));
+    if let Err(error) = mmu::set_up(board, guards.chain([stacks::first_guard()])) {
         power::stop(format_args!("{error}"));
     }
     mmu::activate();
@@ -60,7 +63,7 @@ fn start(x0: u64, x1: u64, x2: u64, x3: u64) -> ! {
         if let Err(error) = gic::set_up_cpu(board) {
             power::stop(format_args!("GIC: {error}"));
         }
-        secondary::start_all(board);
+        secondary::start_all(board, stacks);
     }
     cpu::report_errors();
     let mut in_use = in_use(&tree);
@@ -110,13 +113,18 @@ fn describe(board: &Board, tree: &DeviceTree, in_use: &[PaRange]) {
         boot::image().start,
         tree.address
     ));
-    let working = AtomicU16::new(0);
+    let (working, guarded) = (AtomicU16::new(0), AtomicU16::new(0));
     let count = secondary::count();
-    secondary::on_cpus(count, &|_| {
+    secondary::on_cpus(count, &|index| {
         working.fetch_add(1, Ordering::Relaxed);
+        let is_guarded = secondary::guard(index).is_some_and(|at| cpu::probe(at).is_none());
+        guarded.fetch_add(is_guarded.into(), Ordering::Relaxed);
     });
-    let working = working.into_inner();
+    let (working, guarded) = (working.into_inner(), guarded.into_inner());
     print(format_args!("{working} of {} CPUs\n", board.cpus.len()));
+    if guarded != working {
+        power::stop(format_args!("{guarded} stacks of {working} end at a page that is not mapped"));
+    }
     for range in board.free_memory(in_use) {
         print(format_args!("free memory: {range}\n"));
     }
