@@ -19,8 +19,8 @@
 //!
 //! - *Feature REC* is the one that KVM_ARM_VCPU_FINALIZE takes.
 //! - *Populated from*: the shared side of the slot at the same address, or an address of the VMM.
-//! - *Progress*: none is reported, a call is done or failed; the number of bytes is returned; or the
-//!   structure is updated.
+//! - *Progress*: none is reported, a call is done or failed; the number of bytes is returned; or
+//!   the structure is updated.
 //! - *Private memory*: private is an attribute of the VM (KVM_SET_MEMORY_ATTRIBUTES), or of a page
 //!   of the guest_memfd (KVM_SET_MEMORY_ATTRIBUTES2), or all of a guest_memfd always is.
 //! - SVE and the numbers of breakpoints and watchpoints follow from the vCPUs in all generations.

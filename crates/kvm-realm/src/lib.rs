@@ -20,6 +20,7 @@ pub mod launch;
 #[cfg(target_arch = "aarch64")]
 pub mod linux;
 pub mod memory;
+pub mod probe;
 #[cfg(test)]
 mod recorder;
 pub mod registers;

@@ -64,7 +64,7 @@ pub enum ConvertError {
     NoRam(IpaRange),
     /// It came again although the memory is as it asks for: the page cannot be had, and answering
     /// would not end. Nothing is changed.
-    #[error("{range} is {} already, and the kernel asks again", if *.to_private { "private" } else { "shared" })]
+    #[error("{range} is {} already, and the kernel asks again", side(*.to_private))]
     Repeated {
         /// The range.
         range: IpaRange,
@@ -84,6 +84,10 @@ pub enum ConvertError {
     /// A conversion failed before.
     #[error("a conversion failed before, so the state of the memory is not known")]
     Lost,
+}
+
+const fn side(is_private: bool) -> &'static str {
+    if is_private { "private" } else { "shared" }
 }
 
 impl ConvertError {
