@@ -45,7 +45,8 @@ pub use report::Report;
 
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use rmi_abi::{Command, Dialect, Fid, GranuleSize};
+use rmi_abi::commands::fid;
+use rmi_abi::{Command, Dialect, Fid, GranuleSize, ResultWord, Status};
 use rmi_host::OpenSessions;
 use rmi_host::conduit::{Conduit, Registers, Simulated};
 use rmi_host::session::is_probe;
@@ -121,7 +122,8 @@ impl<C> Counting<C> {
 
     /// Calls by which a session has determined the dialect, see
     /// [`Discovered::probe`](rmi_host::Discovered::probe): refusals of them are expected. They are
-    /// counted here, and not as failed calls.
+    /// counted here, and not as failed calls. `RMI_VERSION` is one of them when it is refused
+    /// because the RMM has other versions.
     pub fn probes(&self) -> u64 {
         self.probes.load(Ordering::Relaxed)
     }
@@ -151,6 +153,13 @@ impl<C> Counting<C> {
     }
 }
 
+/// Whether an RMM was asked for a version that it does not have, and reported those that it has.
+fn is_other_version(call: &Registers, answer: &Registers) -> bool {
+    let ([x0, ..], [result, ..]) = (*call, *answer);
+    Fid::from_register(x0).without_sve_hint() == fid::VERSION
+        && ResultWord(result).status() == Status::ErrorInput
+}
+
 // SAFETY: the answers are those of the inner conduit.
 unsafe impl<C: Conduit> Conduit for Counting<C> {
     fn open_sessions(&self) -> &OpenSessions {
@@ -160,7 +169,7 @@ unsafe impl<C: Conduit> Conduit for Counting<C> {
     unsafe fn call(&self, registers: Registers) -> Registers {
         // SAFETY: the caller's promise is passed on unchanged.
         let result = unsafe { self.inner.call(registers) };
-        if is_probe(&registers) {
+        if is_probe(&registers) || is_other_version(&registers, &result) {
             self.probes.fetch_add(1, Ordering::Relaxed);
             return result;
         }
