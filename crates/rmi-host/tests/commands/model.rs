@@ -1,5 +1,5 @@
-//! Wrappers against the model RMM: both dialects that it implements, one granule or table per call
-//! and whole ranges.
+//! Wrappers against the model RMM, in all dialects; in those of 2.0 with one granule or table per
+//! call and with whole ranges.
 
 use core::num::NonZeroU32;
 
@@ -11,15 +11,15 @@ use rmi_abi::realm::RealmParams;
 use rmi_abi::rmm::RmmState;
 use rmi_abi::rtt::{Geometry, Level, Ripas, RttEntryState};
 use rmi_abi::{Dialect, Ipa, IpaRange, Pa, PaRange, Status};
-use rmi_host::command::{ShareAt, Shared, SharedAccess};
+use rmi_host::command::{ShareAt, Shared, SharedAccess, Unmapped};
 use rmi_host::{
-    Delegated, Host, Progress, Rd, RetryBudget, Rmm, SessionOptions, SharedMemory, Undelegated,
+    Delegated, Error, Host, InUse, Progress, Rd, RetryBudget, Rmm, SessionOptions, SharedMemory,
+    Undelegated,
 };
 use rmm_model::{GranuleState, Model, Options};
 
 use crate::fixture::PAGE;
 
-const DIALECTS: [Dialect; 4] = Options::DIALECTS;
 const PAGES: BlockSize = BlockSize::Page;
 const MIB2: u64 = 2 << 20;
 /// The first unprotected address of a Realm with 40-bit addresses.
@@ -33,8 +33,14 @@ struct Fixture<'m> {
     rd: Rd,
 }
 
+/// All dialects. The same code maps and shares memory in each.
 fn each(test: impl Fn(&Model)) {
-    for dialect in DIALECTS {
+    test(&Model::new(Options::new(Dialect::V1_0)).unwrap());
+    each_2_0(test);
+}
+
+fn each_2_0(test: impl Fn(&Model)) {
+    for dialect in Options::DIALECTS {
         let options = Options::new(dialect);
         let mut yielding = options.clone().range_capable();
         yielding.yield_every = NonZeroU32::new(2);
@@ -49,6 +55,7 @@ fn open<'m>(model: &'m Model, memory: &mut Undelegated) -> Session<'m> {
     let mut options = SessionOptions::default();
     options.dialect = Some(model.options().dialect);
     options.retry_budget = RetryBudget::default();
+    options.allow_partial_dialect = true;
     rmm_model::open_with(model.host(), options, memory).unwrap()
 }
 
@@ -103,9 +110,43 @@ impl<'m> Fixture<'m> {
     }
 }
 
+/// Joins ranges that follow each other.
+fn joined(ranges: impl IntoIterator<Item = PaRange>) -> Vec<PaRange> {
+    let mut all: Vec<PaRange> = Vec::new();
+    for range in ranges {
+        match all.last_mut().filter(|last| last.top() == range.base()) {
+            Some(last) => *last = PaRange::new(last.base(), range.top()).unwrap(),
+            None => all.push(range),
+        }
+    }
+    all
+}
+
+#[test]
+fn what_an_rmm_of_1_0_says_of_itself() {
+    let model = Model::new(Options::new(Dialect::V1_0)).unwrap();
+    let mut fixture = Fixture::new(&model);
+    let commands = fixture.rmm.commands();
+    let versions = commands.rmi_version(InterfaceVersion::new(1, 0)).unwrap();
+    let refused = commands.rmi_version(InterfaceVersion::new(2, 0)).unwrap_err();
+    assert_eq!(refused.error.status(), Some(Status::ErrorInput));
+    assert_eq!(refused.reached.map(|found| found.higher), Some(versions.higher));
+    // Every REC of a Realm needs as many granules.
+    let count = commands.rec_aux_granules(&fixture.rd).unwrap();
+    assert_eq!(commands.rec_aux_count(&fixture.rd), Ok(count.into()));
+    // There is nothing to configure, and nothing else that the model would not know.
+    let calls = model.calls();
+    let mut page = fixture.host(PAGE);
+    let commands = fixture.rmm.commands();
+    assert!(commands.rmm_config_get(&mut page).unwrap_err().is_clean());
+    assert!(commands.rmm_activate().unwrap_err().is_clean());
+    assert!(commands.granule_tracking_get(page.range()).unwrap_err().is_clean());
+    assert_eq!(model.calls(), calls);
+}
+
 #[test]
 fn what_the_rmm_says_of_itself() {
-    each(|model| {
+    each_2_0(|model| {
         let dialect = model.options().dialect;
         let mut page = model.take_memory();
         let rmm = open(model, &mut page);
@@ -166,7 +207,11 @@ fn data_by_list_and_back() {
                     &mut memory[left[0]..],
                     PAGES,
                     &mut |part| {
-                        mapped.push(part);
+                        let apart = match mapped.last_mut() {
+                            Some(last) => InUse::append(last, part).err(),
+                            None => Some(part),
+                        };
+                        mapped.extend(apart);
                     },
                 )
                 .unwrap();
@@ -192,6 +237,7 @@ fn data_by_list_and_back() {
             at = unmapped.top;
         }
         assert_eq!(back.iter().map(|run| run.bytes()).sum::<u64>(), 8 * PAGE);
+        let back = joined(back);
         for token in mapped {
             let is_back = back.iter().any(|run| run.contains_range(&token.range()));
             assert!(is_back, "{token:?} of {back:?}");
@@ -243,6 +289,78 @@ fn a_table_is_folded_and_its_loss_skipped() {
         // Unaligned: nothing is reported.
         assert_eq!(skip(PAGE), (Some(Status::ErrorInput), None));
     });
+}
+
+/// Data of 1.0 is mapped and unmapped by pages; folding makes a block of them.
+#[test]
+fn a_block_of_1_0_is_split_before_it_is_unmapped() {
+    let model = Model::new(Options::new(Dialect::V1_0)).unwrap();
+    let mut fixture = Fixture::new(&model);
+    let block = fixture.block();
+    let whole = block.range();
+    let mut rest = fixture.rmm.delegate(block).unwrap();
+    fixture.table(MIB2, Level::L3);
+    let calls = model.calls();
+    let (mut mapped, mut at) = (InUse::empty(), MIB2);
+    while !rest.is_empty() {
+        let commands = fixture.rmm.commands();
+        let done = commands.rtt_data_map(&fixture.rd, Ipa::new(at), rest, PAGES).unwrap();
+        at += done.mapped.bytes();
+        mapped.append(done.mapped).unwrap();
+        rest = done.rest;
+    }
+    assert_eq!((mapped.range(), model.calls()), (whole, calls + 512));
+    let commands = fixture.rmm.commands();
+    commands.rtt_fold(&fixture.rd, Ipa::new(MIB2), Level::L3).unwrap();
+    let range = IpaRange::with_size(Ipa::new(MIB2), MIB2).unwrap();
+    let Err(Error::Refused(refusal)) = commands.rtt_data_unmap(&fixture.rd, range) else {
+        panic!("a block is mapped")
+    };
+    assert_eq!((refusal.status(), refusal.level()), (Status::ErrorRtt, Some(Level::L2)));
+
+    fixture.table(MIB2, Level::L3);
+    let (calls, mut at, mut back) = (model.calls(), range.base(), Vec::new());
+    let commands = fixture.rmm.commands();
+    while at < range.top() {
+        let unmapped = commands.rtt_data_unmap(&fixture.rd, range.after(at)).unwrap();
+        back.extend(unmapped.memory);
+        at = unmapped.top;
+    }
+    assert_eq!((joined(back), model.calls()), (vec![whole], calls + 512));
+    // All of it was unmapped. One call passes over it, up to the end of the table.
+    let all = IpaRange::with_size(Ipa::new(0), 1 << 30).unwrap();
+    let unmapped = commands.rtt_data_unmap(&fixture.rd, all.after(range.base())).unwrap();
+    assert_eq!(unmapped, Unmapped { top: range.top(), memory: None });
+    drop(fixture.rmm.undelegate(mapped.into_released()).unwrap());
+}
+
+/// The level of an entry that maps shared memory is part of a call of 1.0.
+#[test]
+fn shared_pages_of_1_0_come_back_without_a_failing_call() {
+    let model = Model::new(Options::new(Dialect::V1_0)).unwrap();
+    let mut fixture = Fixture::new(&model);
+    fixture.table(SHARED + MIB2, Level::L3);
+    let mut block = fixture.block();
+    for (largest, failing) in [(Level::L3, 0), (Level::L2, 1), (Level::L1, 1)] {
+        // All together they would fit one entry of level 2.
+        let mut shared = share(&fixture, SHARED + MIB2, block, PAGES);
+        let (calls, mut back) = (model.calls(), Undelegated::empty());
+        while !shared.is_empty() {
+            let commands = fixture.rmm.commands();
+            let page = commands.rtt_unprot_unmap_entry(&fixture.rd, &mut shared, largest).unwrap();
+            assert_eq!(page.bytes(), PAGE);
+            back.append(page).unwrap();
+        }
+        assert_eq!(model.calls(), calls + 512 + failing, "{largest:?}");
+        block = back;
+    }
+    // A block, of which the caller believes that it is pages.
+    let commands = fixture.rmm.commands();
+    commands.rtt_destroy(&fixture.rd, Ipa::new(SHARED + MIB2), Level::L3).unwrap();
+    let mut shared = share(&fixture, SHARED + MIB2, block, BlockSize::Level2);
+    let calls = model.calls();
+    let back = commands.rtt_unprot_unmap_entry(&fixture.rd, &mut shared, Level::L3).unwrap();
+    assert_eq!((back.bytes(), model.calls()), (MIB2, calls + 2));
 }
 
 /// Shares memory until it is all shared.
@@ -338,7 +456,11 @@ fn scattered_memory_is_shared_by_list() {
             for (token, part) in memory[skip..].iter_mut().zip(parts) {
                 *token = part.rest;
                 if !part.shared.is_empty() {
-                    shared.push(part.shared);
+                    let apart = match shared.last_mut() {
+                        Some(last) => last.append(part.shared).err(),
+                        None => Some(part.shared),
+                    };
+                    shared.extend(apart);
                 }
             }
         }
@@ -357,7 +479,7 @@ fn scattered_memory_is_shared_by_list() {
                 })
                 .unwrap();
         }
-        assert_eq!(returned, before);
+        assert_eq!(joined(returned), before);
     });
 }
 
@@ -403,7 +525,7 @@ fn a_block_may_be_read_only_and_vanish_with_its_table() {
 
 #[test]
 fn planes_and_devices_are_refused_like_an_rmm_without_them() {
-    each(|model| {
+    each_2_0(|model| {
         let mut fixture = Fixture::new(model);
         let tree = rmi_host::command::AuxTree::new(1).unwrap();
         let table = fixture.delegated(PAGE);
