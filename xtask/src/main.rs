@@ -5,6 +5,7 @@ mod budgets;
 mod debian;
 mod features;
 mod instructions;
+mod kvm_realm_boot;
 mod lines;
 mod msrv;
 mod mutants;
@@ -39,6 +40,7 @@ usage: cargo xtask <chore>
   features           each published package without features, with each one alone, with all
   instructions       instructions of the SDK per exit and per call; fails above a ceiling of
                      benches/instructions; needs valgrind
+  kvm-realm-boot     the example VMM of kvm-realm for arm64, linked statically
   lines              lines of source files of more than 100 columns; fails if there are any
   msrv               the workspace with its minimum supported Rust version
   mutants [--base REV] [--limit N] [--seed N] [--results DIR]
@@ -116,6 +118,7 @@ fn run() -> Result<(), Failure> {
         "budgets" => budgets::run(root, in_detail),
         "features" => features::run(root),
         "instructions" => instructions::run(root),
+        "kvm-realm-boot" => kvm_realm_boot::run(root),
         "lines" => lines::run(root),
         "msrv" => msrv::run(root),
         "mutants" => mutants::run(root, &mutants),

@@ -205,13 +205,19 @@ fn names(node: FdtNode<'_>) -> Vec<String> {
     node.children().map(|child| child.name().to_owned()).collect()
 }
 
+fn description<'d>(
+    layout: &'d Layout,
+    mpidrs: &'d [u64],
+    command_line: &'d str,
+) -> Description<'d> {
+    Description { layout, mpidrs, command_line, psci_method: "smc" }
+}
+
 #[test]
 fn the_device_tree_describes_the_realm() {
     let layout = Layout::new(&kernel(0x1800, BLOCK), 0x1001, 64 << 20).unwrap();
     let mpidrs = [0, 1, 0x100];
-    let description =
-        Description { layout: &layout, mpidrs: &mpidrs, command_line: "console=ttyAMA0 quiet" };
-    let blob = description.blob().unwrap();
+    let blob = description(&layout, &mpidrs, "console=ttyAMA0 quiet").blob().unwrap();
     let tree = Fdt::new(&blob).unwrap();
     let top = [
         "chosen",
@@ -257,12 +263,12 @@ fn the_device_tree_describes_the_realm() {
 #[test]
 fn a_device_tree_without_initial_ram_file_system() {
     let layout = Layout::new(&kernel(0x1800, BLOCK), 0, 64 << 20).unwrap();
-    let blob = Description { layout: &layout, mpidrs: &[0], command_line: "" }.blob().unwrap();
+    let blob = description(&layout, &[0], "").blob().unwrap();
     let chosen = Fdt::new(&blob).unwrap().find_node("/chosen").unwrap();
     let properties: Vec<_> =
         chosen.properties().map(|property| property.name().to_owned()).collect();
     assert_eq!(properties, ["bootargs", "stdout-path"]);
     // Strings of a tree end with NUL.
-    let nul = Description { layout: &layout, mpidrs: &[0], command_line: "a\0b" };
+    let nul = description(&layout, &[0], "a\0b");
     assert!(nul.blob().is_err());
 }

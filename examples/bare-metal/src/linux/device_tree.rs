@@ -21,6 +21,8 @@ pub struct Description<'d> {
     pub mpidrs: &'d [u64],
     /// The kernel's command line.
     pub command_line: &'d str,
+    /// How PSCI is reached, `smc` or `hvc`. That of a Realm is served by the RMM, by SMC.
+    pub psci_method: &'d str,
 }
 
 const GIC: u32 = 1;
@@ -53,7 +55,7 @@ impl Description<'_> {
         self.chosen(&mut tree)?;
         self.memory(&mut tree)?;
         self.cpus(&mut tree)?;
-        Self::firmware(&mut tree)?;
+        self.firmware(&mut tree)?;
         self.interrupt_controller(&mut tree)?;
         Self::timer(&mut tree)?;
         Self::uart(&mut tree)?;
@@ -96,11 +98,10 @@ impl Description<'_> {
         tree.end_node(node)
     }
 
-    /// PSCI of a Realm is served by the RMM, which is reached by SMC.
-    fn firmware(tree: &mut FdtWriter) -> Result<(), Error> {
+    fn firmware(&self, tree: &mut FdtWriter) -> Result<(), Error> {
         let node = tree.begin_node("psci")?;
         tree.property_string_list("compatible", strings(&["arm,psci-1.0", "arm,psci-0.2"]))?;
-        tree.property_string("method", "smc")?;
+        tree.property_string("method", self.psci_method)?;
         tree.end_node(node)
     }
 

@@ -96,7 +96,8 @@ impl<'r, P: Platform> Parts<'r, P> {
         let Some(realm) = self.realm.as_mut() else { return Err(Stop::failed("no Realm")) };
         let mpidrs: Vec<u64> = (0..options.vcpus).map(mpidr).collect();
         let command_line = files.command_line;
-        let tree = Description { layout, mpidrs: &mpidrs, command_line };
+        let psci_method = "smc";
+        let tree = Description { layout, mpidrs: &mpidrs, command_line, psci_method };
         let tree = tree.blob().map_err(Stop::failed)?;
         if tree.len() as u64 > BLOCK {
             return Err(Stop::failed("the device tree is too large"));
