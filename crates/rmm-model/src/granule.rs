@@ -4,7 +4,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use rmi_abi::address::MIN_GRANULE;
-use rmi_abi::{Pa, PaRange, Status};
+use rmi_abi::{GranuleSize, Pa, PaRange, Status};
 
 use crate::answer::{Answer, refuse};
 
@@ -86,8 +86,11 @@ impl Census {
 }
 
 /// The state of every granule of DRAM.
+///
+/// The size of granules is configured; there is one state for each 4 KiB, whatever the size.
 pub(crate) struct Granules {
     dram: PaRange,
+    size: GranuleSize,
     states: Vec<GranuleState>,
     census: Census,
 }
@@ -97,14 +100,36 @@ impl Granules {
     pub(crate) fn new(dram: PaRange) -> Self {
         let total = dram.bytes() / MIN_GRANULE;
         let states = vec![GranuleState::Undelegated; usize::try_from(total).unwrap_or(0)];
-        Self { dram, states, census: Census { undelegated: total, total, ..Census::default() } }
+        let census = Census { undelegated: total, total, ..Census::default() };
+        Self { dram, size: GranuleSize::Size4KiB, states, census }
+    }
+
+    /// The size of granules.
+    pub(crate) fn size(&self) -> GranuleSize {
+        self.size
+    }
+
+    /// Bytes of a granule.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.size.bytes()
+    }
+
+    /// Changes the size of granules, while the host owns all of them.
+    pub(crate) fn set_size(&mut self, size: GranuleSize) {
+        self.size = size;
+    }
+
+    /// The granules of a range, in order.
+    pub(crate) fn each(&self, range: &PaRange) -> impl Iterator<Item = Pa> + use<> {
+        let (base, bytes) = (range.base().raw(), self.bytes());
+        (0..range.bytes() / bytes).map(move |n| Pa::new(base + n * bytes))
     }
 
     pub(crate) fn census(&self) -> Census {
         self.census
     }
 
-    /// Number of the granule that holds `pa`; `None` outside DRAM.
+    /// Number of the 4 KiB that hold `pa`; `None` outside DRAM.
     fn number(&self, pa: Pa) -> Option<usize> {
         usize::try_from(pa.checked_offset_from(self.dram.base())? / MIN_GRANULE).ok()
     }
@@ -116,7 +141,7 @@ impl Granules {
 
     /// Whether `pa` is the address of a granule, and that granule is in `state`.
     pub(crate) fn is(&self, pa: Pa, state: GranuleState) -> bool {
-        pa.is_aligned(MIN_GRANULE) && self.state(pa) == Some(state)
+        pa.is_aligned(self.bytes()) && self.state(pa) == Some(state)
     }
 
     /// Refuses a command that names `pa` as something it is not: with `RMI_BLOCKED` if it is inside
@@ -143,16 +168,18 @@ impl Granules {
 
     /// Puts the granule at `pa` into `state`; outside DRAM nothing happens.
     pub(crate) fn set(&mut self, pa: Pa, state: GranuleState) {
-        let Some(slot) = self.number(pa).and_then(|number| self.states.get_mut(number)) else {
-            return;
-        };
-        let old = core::mem::replace(slot, state);
-        *self.census.of_mut(old) -= 1;
-        *self.census.of_mut(state) += 1;
+        let Some(first) = self.number(pa) else { return };
+        let parts = usize::try_from(self.bytes() / MIN_GRANULE).unwrap_or(1);
+        for slot in self.states.iter_mut().skip(first).take(parts) {
+            let old = core::mem::replace(slot, state);
+            *self.census.of_mut(old) -= 1;
+            *self.census.of_mut(state) += 1;
+        }
     }
 }
 
-/// The granules of a range, in order.
+/// The granules of a range, in order, where they have 4 KiB.
+#[cfg(test)]
 pub(crate) fn granules(range: &PaRange) -> impl Iterator<Item = Pa> + use<> {
     let base = range.base().raw();
     (0..range.bytes() / MIN_GRANULE).map(move |n| Pa::new(base + n * MIN_GRANULE))

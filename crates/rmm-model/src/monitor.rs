@@ -32,7 +32,7 @@ use core::num::NonZeroU32;
 
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::feature::Features;
-use rmi_abi::{Command, Fid, Ipa, IpaRange, Pa, PaRange, Status};
+use rmi_abi::{Command, Fid, GranuleSize, Ipa, IpaRange, Pa, PaRange, Status};
 use rmi_host::Registers;
 
 use crate::answer::{Answer, Answered, refuse, require};
@@ -316,7 +316,7 @@ impl Monitor {
     /// A granule that a command is to consume: it must be a delegated one, tracked by granule.
     fn fresh(&self, pa: u64) -> Result<Pa, Answer> {
         let pa = Pa::new(pa);
-        if let Ok(granule) = PaRange::with_size(pa, MIN_GRANULE) {
+        if let Ok(granule) = PaRange::with_size(pa, self.granules.bytes()) {
             self.require_fine(&granule)?;
         }
         if self.granules.is(pa, GranuleState::Delegated) {
@@ -351,7 +351,13 @@ impl Monitor {
         let list = Pa::new(list);
         let is_host = self.granules.state(list) == Some(GranuleState::Undelegated);
         require(list.is_aligned(8) && is_host, Status::ErrorInput)?;
-        Ok(slots_in_granule(list, count))
+        Ok(self.slots_in_granule(list, count))
+    }
+
+    /// How many words of a list of `count` are at `list`: it ends with its granule.
+    fn slots_in_granule(&self, list: Pa, count: u64) -> u64 {
+        let granule = self.granules.bytes();
+        count.min((granule - list.raw() % granule) / 8)
     }
 
     /// The words of an address list.
@@ -421,11 +427,6 @@ fn takes_slot(command: Command) -> bool {
     )
 }
 
-/// How many words of a list of `count` are at `list`: it ends with its granule.
-fn slots_in_granule(list: Pa, count: u64) -> u64 {
-    count.min((MIN_GRANULE - list.raw() % MIN_GRANULE) / 8)
-}
-
 /// Counts a call; true for every `every`-th.
 fn is_due(every: Option<NonZeroU32>, count: &mut u32) -> bool {
     let Some(every) = every else { return false };
@@ -438,17 +439,17 @@ fn is_due(every: Option<NonZeroU32>, count: &mut u32) -> bool {
 }
 
 /// A non-empty range of granules of physical memory, from two registers.
-fn pa_range(base: u64, top: u64) -> Result<PaRange, Answer> {
+fn pa_range(granule: GranuleSize, base: u64, top: u64) -> Result<PaRange, Answer> {
     match PaRange::new(Pa::new(base), Pa::new(top)) {
-        Ok(range) if !range.is_empty() => Ok(range),
+        Ok(range) if !range.is_empty() && range.is_aligned(granule.bytes()) => Ok(range),
         _ => refuse(Status::ErrorInput),
     }
 }
 
 /// A non-empty range of pages of IPA space, from two registers.
-fn ipa_range(base: u64, top: u64) -> Result<IpaRange, Answer> {
+fn ipa_range(granule: GranuleSize, base: u64, top: u64) -> Result<IpaRange, Answer> {
     match IpaRange::new(Ipa::new(base), Ipa::new(top)) {
-        Ok(range) if !range.is_empty() => Ok(range),
+        Ok(range) if !range.is_empty() && range.is_aligned(granule.bytes()) => Ok(range),
         _ => refuse(Status::ErrorInput),
     }
 }

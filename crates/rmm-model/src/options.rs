@@ -147,6 +147,8 @@ pub struct Options {
 /// 4 KiB granules; SHA-256 and SHA-512; 2^10 - 1 RECs; 30-bit L0 GPT regions; 48-bit physical
 /// addresses.
 const FEATURE_1: u64 = 1 << 0 | 1 << 3 | 1 << 5 | 10 << 6 | 5 << 14;
+/// `GRAN_SZ_4KB`, `GRAN_SZ_16KB` and `GRAN_SZ_64KB` of feature register 1.
+const FEATURE_1_GRANULES: u64 = 0b111;
 /// 48-bit IPAs; SVE with vectors of 512 bits; 6 breakpoints and 4 watchpoints. No LPA2, no PMU.
 const FEATURE_0: u64 = 48 | 1 << 9 | 3 << 10 | 5 << 14 | 3 << 20;
 /// The output size field that 2.0-bet3 adds to register 0: 48 bits.
@@ -252,6 +254,14 @@ impl Options {
         self
     }
 
+    /// The same RMM, which can be configured for granules of 16 KiB and 64 KiB, too.
+    #[must_use]
+    pub fn with_all_granules(mut self) -> Self {
+        let [_, register, ..] = &mut self.features;
+        *register |= FEATURE_1_GRANULES;
+        self
+    }
+
     /// Checks that this RMM can be modelled.
     pub(crate) fn check(&self) -> Result<(), OptionsError> {
         let top = self.dram.top().raw();
@@ -265,6 +275,12 @@ impl Options {
             return Err(OptionsError::Features(
                 "S2SZ must be 32 to 52 and 4 KiB granules supported",
             ));
+        }
+        let sizes = [GranuleSize::Size16KiB, GranuleSize::Size64KiB];
+        for granule in sizes.into_iter().filter(|size| features.supports_granule(*size)) {
+            if !self.dram.is_aligned(granule.bytes()) {
+                return Err(OptionsError::Dram(self.dram));
+            }
         }
         if features.device_assignment() {
             return Err(OptionsError::Features("device assignment is not modelled"));
@@ -393,7 +409,8 @@ impl fmt::Display for DialectNames {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OptionsError {
-    /// The memory is empty, above 64 GiB or not within 48 bits.
+    /// The memory is empty, above 64 GiB or not within 48 bits, or does not consist of granules of
+    /// a size that the features offer.
     Dram(PaRange),
     /// The memory that the model is given does not have all of this.
     Memory(PaRange),
@@ -418,7 +435,9 @@ pub enum OptionsError {
 impl fmt::Display for OptionsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dram(range) => write!(f, "memory {range} is empty, too large or too high"),
+            Self::Dram(range) => {
+                write!(f, "memory {range} is empty, too large, too high or not aligned")
+            }
             Self::Memory(range) => write!(f, "not all of {range} is in the memory"),
             Self::Features(why) => write!(f, "feature registers: {why}"),
             Self::NeverServes(name) => write!(f, "with {name} = 1 no call completes"),

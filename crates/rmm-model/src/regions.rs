@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use rmi_abi::{Pa, PaRange};
+use rmi_abi::{GranuleSize, Pa, PaRange};
 
 use crate::options::{FirstTracking, GIB, Options, RegionOptions};
 
@@ -62,6 +62,8 @@ pub(crate) struct Regions {
     tracking: BTreeMap<Pa, Region<Tracking>>,
     protection: Vec<Region<Protection>>,
     changeable: Option<RegionOptions>,
+    /// The size of granules, to which the code is relative.
+    granule: GranuleSize,
     /// The code of their size.
     code: u8,
     /// Delegations of COARSE regions so far.
@@ -89,8 +91,15 @@ impl Regions {
         }
         let tracking = tracking.into_iter().map(|region| (region.range.base(), region)).collect();
         let changeable = options.regions;
-        let mut regions =
-            Self { dram: options.dram, tracking, protection, changeable, code: 0, delegations: 0 };
+        let mut regions = Self {
+            dram: options.dram,
+            tracking,
+            protection,
+            changeable,
+            granule: GranuleSize::Size4KiB,
+            code: 0,
+            delegations: 0,
+        };
         regions.activate();
         regions
     }
@@ -107,17 +116,17 @@ impl Regions {
 
     /// The size of regions that the host can change.
     pub(crate) fn size(&self) -> u64 {
-        self.changeable.and_then(|regions| regions.size(self.code)).unwrap_or(GIB)
+        self.changeable.and_then(|regions| regions.size(self.granule, self.code)).unwrap_or(GIB)
     }
 
     /// Sets the size of regions; false for one that the RMM does not have.
-    pub(crate) fn configure(&mut self, code: u8) -> bool {
+    pub(crate) fn configure(&mut self, granule: GranuleSize, code: u8) -> bool {
         let is_known = match self.changeable {
-            Some(regions) => regions.size(code).is_some(),
+            Some(regions) => regions.size(granule, code).is_some(),
             None => code == 0,
         };
         if is_known {
-            self.code = code;
+            (self.granule, self.code) = (granule, code);
             self.activate();
         }
         is_known

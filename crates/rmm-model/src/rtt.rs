@@ -1,15 +1,11 @@
-//! Stage 2 translation tables of one Realm, in their own structure: tables of 512 entries that can
-//! hold tables.
+//! Stage 2 translation tables of one Realm, in their own structure: tables of as many entries as a
+//! granule holds, which can hold tables.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 
-use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::rtt::{Geometry, Level, Ripas};
 use rmi_abi::{Ipa, Pa};
-
-/// Entries of one table.
-pub(crate) const ENTRIES: usize = 512;
 
 /// One entry. The two halves of the IPA space have separate entries, so that no mapping of one
 /// half can get into the other.
@@ -64,6 +60,8 @@ pub(crate) struct Walk {
     pub(crate) entry: Entry,
     /// First IPA that it covers.
     pub(crate) base: Ipa,
+    /// Binary logarithm of the bytes that it covers.
+    shift: u32,
 }
 
 impl Walk {
@@ -77,9 +75,14 @@ impl Walk {
         }
     }
 
+    /// Bytes that the entry covers.
+    pub(crate) fn bytes(&self) -> u64 {
+        1 << self.shift
+    }
+
     /// First IPA after the entry.
     pub(crate) fn top(&self) -> u64 {
-        self.base.raw().saturating_add(self.level.entry_bytes())
+        self.base.raw().saturating_add(self.bytes())
     }
 }
 
@@ -92,7 +95,7 @@ pub(crate) enum FoldError {
     NoBlocks,
 }
 
-type Table = Box<[Entry; ENTRIES]>;
+type Table = Box<[Entry]>;
 
 /// The translation tree of a Realm.
 pub(crate) struct Tree {
@@ -106,19 +109,20 @@ impl Tree {
     /// `root` is the first of the root tables.
     pub(crate) fn new(geometry: Geometry, root: Pa, perm: u8) -> Self {
         let mut tree = Self { geometry, root, tables: BTreeMap::new() };
-        let bytes = geometry.start_level().table_bytes();
+        let bytes = geometry.table_bytes(geometry.start_level());
+        let entry_bytes = geometry.entry_bytes(geometry.start_level());
         for (n, pa) in tree.roots().enumerate() {
             let base = Ipa::new((n as u64).saturating_mul(bytes));
-            let table = core::array::from_fn(|index| {
-                let offset = index as u64 * geometry.start_level().entry_bytes();
+            let entry = |index: u64| {
+                let offset = index.saturating_mul(entry_bytes);
                 let ipa = Ipa::new(base.raw().saturating_add(offset));
                 if geometry.is_protected(ipa) {
                     Entry::Void { ripas: Ripas::Empty, perm }
                 } else {
                     Entry::VoidNs
                 }
-            });
-            tree.tables.insert(pa, Box::new(table));
+            };
+            tree.tables.insert(pa, (0..geometry.entries_per_table()).map(entry).collect());
         }
         tree
     }
@@ -129,8 +133,8 @@ impl Tree {
 
     /// The root tables.
     pub(crate) fn roots(&self) -> impl Iterator<Item = Pa> + use<> {
-        let root = self.root.raw();
-        (0..u64::from(self.geometry.root_tables())).map(move |n| Pa::new(root + n * MIN_GRANULE))
+        let (root, granule) = (self.root.raw(), self.geometry.granule().bytes());
+        (0..u64::from(self.geometry.root_tables())).map(move |n| Pa::new(root + n * granule))
     }
 
     /// Whether a root table holds Realm memory or a table.
@@ -171,8 +175,10 @@ impl Tree {
         }
         let mut at = start;
         let number = self.geometry.entry_index(ipa, start);
-        let entries = ENTRIES as u64;
-        let mut table = Pa::new(self.root.raw().checked_add(number / entries * MIN_GRANULE)?);
+        let entries = self.geometry.entries_per_table();
+        let mut table = Pa::new(
+            self.root.raw().checked_add(number / entries * self.geometry.granule().bytes())?,
+        );
         let mut index = usize::try_from(number % entries).ok()?;
         loop {
             let entry = *self.tables.get(&table)?.get(index)?;
@@ -183,8 +189,9 @@ impl Tree {
                     index = usize::try_from(self.geometry.entry_index(ipa, at) % entries).ok()?;
                 }
                 _ => {
-                    let base = ipa.align_down(at.entry_bytes());
-                    return Some(Walk { level: at, table, index, entry, base });
+                    let shift = self.geometry.entry_shift(at);
+                    let base = ipa.align_down(1 << shift);
+                    return Some(Walk { level: at, table, index, entry, base, shift });
                 }
             }
         }
@@ -205,17 +212,18 @@ impl Tree {
         let entries = self.tables.get(&walk.table);
         let steps = entries
             .and_then(|table| table.iter().skip(walk.index).position(|entry| entry.is_live()))
-            .unwrap_or(ENTRIES - walk.index.min(ENTRIES));
-        let distance = walk.level.entry_bytes().saturating_mul(steps as u64);
+            .unwrap_or(entries.map_or(0, |table| table.len().saturating_sub(walk.index)));
+        let distance = walk.bytes().saturating_mul(steps as u64);
         walk.base.raw().saturating_add(distance).max(ipa.raw())
     }
 
     /// Replaces the entry that `parent` found by the new table `pa`, whose entries get what the
     /// entry held.
     pub(crate) fn graft(&mut self, parent: &Walk, pa: Pa) {
-        let bytes = parent.level.child().map_or(0, Level::entry_bytes);
-        let table = core::array::from_fn(|index| parent.entry.unfolded(index, bytes));
-        self.tables.insert(pa, Box::new(table));
+        let bytes = parent.level.child().map_or(0, |level| self.geometry.entry_bytes(level));
+        let entries = usize::try_from(self.geometry.entries_per_table()).unwrap_or(0);
+        let table = (0..entries).map(|index| parent.entry.unfolded(index, bytes)).collect();
+        self.tables.insert(pa, table);
         self.set(parent, Entry::Table { pa });
     }
 
@@ -238,8 +246,8 @@ impl Tree {
     /// entry covers.
     pub(crate) fn folded(&self, parent: &Walk, pa: Pa) -> Result<Entry, FoldError> {
         let table = self.tables.get(&pa).ok_or(FoldError::NotHomogeneous)?;
-        let [first, ..] = **table;
-        let bytes = parent.level.child().map_or(0, Level::entry_bytes);
+        let first = *table.first().ok_or(FoldError::NotHomogeneous)?;
+        let bytes = parent.level.child().map_or(0, |level| self.geometry.entry_bytes(level));
         // As TF-RMM, which counts the entries before it compares them.
         if !parent.level.may_map() && table.iter().all(|entry| entry.pins_table()) {
             return Err(FoldError::NoBlocks);
@@ -256,7 +264,7 @@ impl Tree {
             Entry::Data { pa, .. } | Entry::MappedNs { pa, .. } => {
                 if !parent.level.may_map() {
                     Err(FoldError::NoBlocks)
-                } else if !pa.is_aligned(parent.level.entry_bytes()) {
+                } else if !pa.is_aligned(parent.bytes()) {
                     Err(FoldError::NotHomogeneous)
                 } else {
                     Ok(first)
@@ -283,7 +291,7 @@ impl Tree {
             let mut below = alloc::vec::Vec::new();
             for entry in entries {
                 match *entry {
-                    Entry::Data { pa, .. } => found.push((pa, level.entry_bytes())),
+                    Entry::Data { pa, .. } => found.push((pa, self.geometry.entry_bytes(level))),
                     Entry::Table { pa } => below.push(pa),
                     _ => {}
                 }

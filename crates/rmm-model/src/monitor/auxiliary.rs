@@ -79,7 +79,7 @@ fn unmapped(entry: Entry) -> Option<Entry> {
 /// A protected page that an entry command names.
 fn page(realm: &Realm, ipa: u64) -> Result<Ipa, Answer> {
     let ipa = Ipa::new(ipa);
-    require(realm.is_protected(ipa, Level::L3.entry_bytes()), Status::ErrorInput)?;
+    require(realm.is_protected(ipa, realm.tree.geometry().granule().bytes()), Status::ErrorInput)?;
     Ok(ipa)
 }
 
@@ -87,7 +87,8 @@ fn page(realm: &Realm, ipa: u64) -> Result<Ipa, Answer> {
 fn root(realm: &Realm, ipa: u64) -> Result<Ipa, Answer> {
     let ipa = Ipa::new(ipa);
     let geometry = realm.tree.geometry();
-    let fits = geometry.is_unprotected(ipa) && ipa.is_aligned(geometry.start_level().entry_bytes());
+    let fits = geometry.is_unprotected(ipa)
+        && ipa.is_aligned(geometry.entry_bytes(geometry.start_level()));
     require(fits, Status::ErrorInput)?;
     Ok(ipa)
 }
@@ -276,13 +277,13 @@ impl Monitor {
 }
 
 fn protected(realm: &Realm, base: u64, top: u64) -> Result<IpaRange, Answer> {
-    let range = ipa_range(base, top)?;
+    let range = ipa_range(realm.tree.geometry().granule(), base, top)?;
     require(realm.tree.geometry().range_is_protected(&range), Status::ErrorInput)?;
     Ok(range)
 }
 
 fn unprotected(realm: &Realm, base: u64, top: u64) -> Result<IpaRange, Answer> {
-    let range = ipa_range(base, top)?;
+    let range = ipa_range(realm.tree.geometry().granule(), base, top)?;
     require(realm.tree.geometry().range_is_unprotected(&range), Status::ErrorInput)?;
     Ok(range)
 }

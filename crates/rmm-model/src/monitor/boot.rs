@@ -1,5 +1,6 @@
 //! The RMM itself: version, features, configuration, activation.
 
+use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::dialect::InterfaceVersion;
 use rmi_abi::realm::RmmConfigPage;
 use rmi_abi::{GranuleSize, Pa, Status};
@@ -31,7 +32,7 @@ impl Monitor {
         let at = Pa::new(page);
         require(self.granules.is(at, GranuleState::Undelegated), Status::ErrorInput)?;
         let mut config = RmmConfigPage::new_zeroed();
-        config.rmi_granule_size = GranuleSize::Size4KiB.code();
+        config.rmi_granule_size = self.granules.size().code();
         config.tracking_region_size = self.regions.code();
         self.memory.write(at, config.as_bytes());
         Ok(Answer::success())
@@ -41,9 +42,12 @@ impl Monitor {
         let [_, page, ..] = *x;
         let mut config = RmmConfigPage::new_zeroed();
         self.read_host_page(page, config.as_mut_bytes())?;
-        let is_4_kib = config.rmi_granule_size == GranuleSize::Size4KiB.code();
-        require(is_4_kib, Status::ErrorInput)?;
-        require(self.regions.configure(config.tracking_region_size), Status::ErrorInput)?;
+        let granule = GranuleSize::from_code(config.rmi_granule_size)
+            .filter(|granule| self.features.supports_granule(*granule))
+            .ok_or(Status::ErrorInput)?;
+        let is_known = self.regions.configure(granule, config.tracking_region_size);
+        require(is_known, Status::ErrorInput)?;
+        self.granules.set_size(granule);
         Ok(Answer::success())
     }
 
@@ -70,6 +74,7 @@ impl Monitor {
     pub(super) fn rmm_deactivate(&mut self) -> Answered {
         let census = self.granules.census();
         let mine = (self.donated.len() + self.regions.donated().count()) as u64;
+        let mine = mine * (self.granules.bytes() / MIN_GRANULE);
         let is_idle = census.undelegated + mine == census.total && self.operations.count() == 0;
         // A region that the host made FINE keeps its memory from being the host's.
         let has_regions = self.regions.changeable().is_some()

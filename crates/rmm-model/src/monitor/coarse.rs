@@ -1,7 +1,6 @@
 //! Memory that changes owner where the host can change tracking regions: region by region, and a
 //! COARSE region as a whole.
 
-use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, IpaRange, Pa, PaRange, Status};
 use rmi_host::Registers;
@@ -10,7 +9,7 @@ use super::Monitor;
 use super::map::Blocks;
 use super::table::walk;
 use crate::answer::{Answer, Answered, refuse, require};
-use crate::granule::{GranuleState, granules};
+use crate::granule::GranuleState;
 use crate::regions::{Protection, Tracking};
 use crate::rtt::{Entry, Walk};
 use crate::unsupported;
@@ -56,17 +55,17 @@ impl Monitor {
         let part = range.intersection(&memory).ok_or(Status::ErrorInput)?;
         let most = self.options.granules_per_call.limit().min(limit.unwrap_or(u64::MAX));
         let (mut at, mut moved) = (base, 0);
-        for granule in granules(&part) {
+        for granule in self.granules.each(&part) {
             if self.granules.is(granule, to) && moved == 0 {
                 // Skipped; what follows a granule that was moved is not.
             } else if self.granules.is(granule, from) && moved < most {
                 self.granules.set(granule, to);
-                self.memory.fill(granule, MIN_GRANULE, content);
+                self.memory.fill(granule, self.granules.bytes(), content);
                 moved += 1;
             } else {
                 break;
             }
-            at = granule.checked_add(MIN_GRANULE).unwrap_or(part.top());
+            at = granule.checked_add(self.granules.bytes()).unwrap_or(part.top());
         }
         if at == base {
             return self.granules.missing(base, true);
@@ -112,9 +111,9 @@ impl Monitor {
             let coarse = Coarse { command, registers, region, from, steps, fails };
             return self.open_coarse(coarse);
         }
-        for granule in granules(&region) {
+        for granule in self.granules.each(&region) {
             self.granules.set(granule, to);
-            self.memory.fill(granule, MIN_GRANULE, content);
+            self.memory.fill(granule, self.granules.bytes(), content);
         }
         Ok(done)
     }
@@ -127,7 +126,7 @@ impl Monitor {
     /// The last step of a command about a COARSE region.
     pub(super) fn finish_coarse(&mut self, coarse: &Coarse) -> Answered {
         let Coarse { command, registers, region, from, fails, .. } = *coarse;
-        for granule in granules(&region) {
+        for granule in self.granules.each(&region) {
             self.granules.set(granule, from);
         }
         let Some(status) = fails else { return self.resume(command, &registers, None) };
@@ -177,9 +176,10 @@ impl Monitor {
         let is_shown = realm.planes.first_mapped(found.base, found.top()).is_some();
         let fits = found.base == range.base() && found.top() <= range.top().raw();
         let Entry::Data { pa, .. } = found.entry else { return Ok(None) };
-        let is_whole = self.regions.coarse(pa).is_some_and(|region| {
-            region.base() == pa && region.bytes() == found.level.entry_bytes()
-        });
+        let is_whole = self
+            .regions
+            .coarse(pa)
+            .is_some_and(|region| region.base() == pa && region.bytes() == found.bytes());
         if is_shown || !fits || !is_whole {
             return Ok(None);
         }
@@ -215,7 +215,7 @@ impl Monitor {
         if self.regions.changeable().is_none() {
             return Ok(());
         }
-        let memory = PaRange::with_size(pa, found.level.entry_bytes());
+        let memory = PaRange::with_size(pa, found.bytes());
         self.require_block(&memory.map_err(|_| Status::ErrorInput)?, GranuleState::Data)
     }
 
@@ -233,7 +233,8 @@ impl Monitor {
             Tracking::Coarse if memory.bytes() != self.regions.size() => return mismatch(),
             Tracking::Coarse | Tracking::Fine => {}
         }
-        let is_partial = granules(memory).any(|pa| self.granules.is(pa, GranuleState::Partial));
+        let is_partial =
+            self.granules.each(memory).any(|pa| self.granules.is(pa, GranuleState::Partial));
         require(self.granules.are(memory, state) || !is_partial, Status::Blocked)
     }
 

@@ -1,12 +1,11 @@
 //! Memory changes owner: delegate and undelegate, and every other change of a granule's owner.
 
-use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::{Pa, PaRange, Status};
 use rmi_host::Registers;
 
 use super::{Monitor, pa_range};
 use crate::answer::{Answer, Answered, require};
-use crate::granule::{GranuleState, granules};
+use crate::granule::GranuleState;
 use crate::memory::POISON;
 use crate::regions::{Protection, Tracking};
 use crate::unsupported;
@@ -61,7 +60,8 @@ impl Monitor {
         content: u8,
     ) -> Answered {
         let [_, base, top, ..] = *x;
-        let range = pa_range(base, top).map_err(|refused| refused.x1(base))?;
+        let range =
+            pa_range(self.granules.size(), base, top).map_err(|refused| refused.x1(base))?;
         if self.regions.changeable().is_some() {
             let moved = self.move_in_region(x, &range, limit, (from, to), content);
             return moved.map_err(|refused| refused.x1(base));
@@ -91,9 +91,9 @@ impl Monitor {
             if !self.granules.are(&unit, from) {
                 break;
             }
-            for granule in granules(&unit) {
+            for granule in self.granules.each(&unit) {
                 self.granules.set(granule, to);
-                self.memory.fill(granule, MIN_GRANULE, content);
+                self.memory.fill(granule, self.granules.bytes(), content);
             }
             at = unit.top();
             moved += 1;
@@ -108,7 +108,7 @@ impl Monitor {
             return None;
         }
         match self.regions.tracking(at) {
-            Tracking::Fine => PaRange::with_size(at, MIN_GRANULE).ok(),
+            Tracking::Fine => PaRange::with_size(at, self.granules.bytes()).ok(),
             Tracking::Coarse => self
                 .regions
                 .coarse(at)
@@ -134,16 +134,16 @@ impl Monitor {
     pub(super) fn set_granules(&mut self, list: &[Pa], state: GranuleState, byte: u8) {
         for pa in list {
             self.granules.set(*pa, state);
-            self.memory.fill(*pa, MIN_GRANULE, byte);
+            self.memory.fill(*pa, self.granules.bytes(), byte);
         }
     }
 
     /// Puts every granule of `bytes` bytes at `pa` into `state` and zeroes it.
     pub(super) fn convert(&mut self, pa: Pa, bytes: u64, state: GranuleState) {
         if let Ok(range) = PaRange::with_size(pa, bytes) {
-            for granule in granules(&range) {
+            for granule in self.granules.each(&range) {
                 self.granules.set(granule, state);
-                self.memory.fill(granule, MIN_GRANULE, 0);
+                self.memory.fill(granule, self.granules.bytes(), 0);
             }
         }
     }

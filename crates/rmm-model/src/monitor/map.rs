@@ -1,5 +1,6 @@
 //! Mapping: populated and empty Realm memory, and host memory.
 
+use alloc::vec;
 use alloc::vec::Vec;
 
 use rmi_abi::desc::{AddrRangeDesc, BlockSize, OpMemState};
@@ -24,6 +25,7 @@ fn level_of(size: BlockSize) -> Option<Level> {
 
 /// The output addresses of a map command: blocks of one size, one after the other.
 pub(super) struct Blocks {
+    granule: GranuleSize,
     descs: Vec<AddrRangeDesc>,
     /// The current descriptor, and how many of its blocks are used up.
     at: (usize, u16),
@@ -38,9 +40,14 @@ impl Blocks {
     pub(super) fn peek(&self) -> Option<(Block, Option<Level>)> {
         let (index, used) = self.at;
         let desc = self.descs.get(index)?;
-        let bytes = desc.size.bytes(GranuleSize::Size4KiB);
+        let bytes = desc.size.bytes(self.granule);
         let pa = desc.base.checked_add(u64::from(used).checked_mul(bytes)?)?;
         Some((Block { pa, bytes, state: desc.state }, level_of(desc.size)))
+    }
+
+    /// Bytes of a block of the first descriptor.
+    fn bytes(&self) -> u64 {
+        self.level.block_size().map_or(0, |size| size.bytes(self.granule))
     }
 
     fn advance(&mut self) {
@@ -59,7 +66,7 @@ pub(super) struct Block {
 
 /// Checks the range of a map command against the size of its blocks.
 fn check_blocks(range: &IpaRange, blocks: &Blocks) -> Result<(), Answer> {
-    let bytes = blocks.level.entry_bytes();
+    let bytes = blocks.bytes();
     require(range.base().is_aligned(bytes), Status::ErrorInput)?;
     if range.bytes() < bytes { Err(Answer::rtt(blocks.level)) } else { Ok(()) }
 }
@@ -77,14 +84,14 @@ impl Monitor {
             AddrSet::List { count } if count != 0 => self.read_list(oaddr, u64::from(count))?,
             _ => return refuse(Status::ErrorInput),
         };
-        let decode =
-            |word| AddrRangeDesc::decode(word, self.options.dialect, GranuleSize::Size4KiB);
+        let granule = self.granules.size();
+        let decode = |word| AddrRangeDesc::decode(word, self.options.dialect, granule);
         let mut descs: Vec<AddrRangeDesc> = words.into_iter().map(decode).collect();
         let first = *descs.first().ok_or(Status::ErrorInput)?;
         let level = level_of(first.size).ok_or(Status::ErrorInput)?;
         require(takes.is_none_or(|state| state == first.state), Status::ErrorInput)?;
         descs.retain(|desc| desc.count != 0);
-        Ok(Blocks { descs, at: (0, 0), level, takes })
+        Ok(Blocks { granule, descs, at: (0, 0), level, takes })
     }
 
     /// Maps blocks one after the other. `map` returns what a block's entry becomes, or why it
@@ -152,9 +159,10 @@ impl Monitor {
 
     pub(super) fn rtt_data_map(&mut self, x: &Registers, limit: Option<u64>) -> Answered {
         let [_, rd, base, top, flags, oaddr, ..] = *x;
+        let granule = self.granules.size();
         let realm = self.realm(rd)?;
         require_state(realm, &[RealmState::New, RealmState::Active])?;
-        let range = ipa_range(base, top)?;
+        let range = ipa_range(granule, base, top)?;
         require(realm.tree.geometry().range_is_protected(&range), Status::ErrorInput)?;
         let set = AddrSet::decode(flags).ok_or(Status::ErrorInput)?;
         let blocks = self.blocks(set, oaddr, Some(OpMemState::Delegated))?;
@@ -182,9 +190,10 @@ impl Monitor {
     /// what it may not gets an abort.
     pub(super) fn rtt_unprot_map(&mut self, x: &Registers, limit: Option<u64>) -> Answered {
         let [_, rd, base, top, flags, oaddr, ..] = *x;
+        let granule = self.granules.size();
         let realm = self.realm(rd)?;
         require_state(realm, &[RealmState::New, RealmState::Active])?;
-        let range = ipa_range(base, top)?;
+        let range = ipa_range(granule, base, top)?;
         let geometry = realm.tree.geometry();
         // Only the end is checked; a base in the protected half fails at its entry, as in TF-RMM.
         let fits = range.top() > geometry.unprotected_base() && range.top() <= geometry.end();
@@ -212,11 +221,12 @@ impl Monitor {
         let at = Ipa::new(ipa);
         let known = DataFlags::MEASURE.bits();
         require(flags & !known == 0 && data != rd, Status::ErrorInput)?;
-        let mut content = [0; GRANULE];
+        let granule = self.granules.bytes();
+        let mut content = vec![0; usize::try_from(granule).unwrap_or(GRANULE)];
         self.read_host_page(src, &mut content)?;
         let realm = self.realm(rd)?;
         require_state(realm, &[RealmState::New])?;
-        let valid = realm.is_protected(at, Level::L3.entry_bytes()) && realm.reaches(Pa::new(data));
+        let valid = realm.is_protected(at, granule) && realm.reaches(Pa::new(data));
         require(valid, Status::ErrorInput)?;
         let found = walk(realm, at, Level::L3)?;
         let perm = match found.entry {

@@ -8,7 +8,6 @@ mod transfer;
 use alloc::vec::Vec;
 use core::mem;
 
-use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::desc::{AddrRangeDesc, BlockSize, DonateRequest, OpMemState};
 use rmi_abi::flags::ContinueFlags;
 use rmi_abi::result::OpMemReq;
@@ -18,7 +17,9 @@ use rmi_host::Registers;
 use super::coarse::Coarse;
 use super::{Monitor, is_due};
 use crate::answer::{Answer, Answered, refuse, require};
-use crate::granule::{GranuleState, granules};
+use crate::granule::GranuleState;
+#[cfg(test)]
+use crate::granule::granules;
 use crate::regions::{Protection, Tracking};
 
 /// What an operation does when it completes.
@@ -119,6 +120,7 @@ enum Stage {
 /// The form in which an operation asks for memory.
 #[derive(Clone, Copy, Debug)]
 struct Terms {
+    granule: GranuleSize,
     state: OpMemState,
     /// The state of memory when it is given back.
     returns: OpMemState,
@@ -128,11 +130,12 @@ struct Terms {
 
 impl Terms {
     fn request(self, granules: u16) -> DonateRequest {
-        let bytes = u64::from(granules) * MIN_GRANULE;
-        let divides = |size: &BlockSize| bytes.is_multiple_of(size.bytes(GranuleSize::Size4KiB));
+        let granule = self.granule;
+        let bytes = u64::from(granules) * granule.bytes();
+        let divides = |size: &BlockSize| bytes.is_multiple_of(size.bytes(granule));
         let size = BlockSize::ALL.into_iter().rev().filter(|_| self.blocks).find(divides);
         let size = size.unwrap_or(BlockSize::Page);
-        let count = u16::try_from(bytes / size.bytes(GranuleSize::Size4KiB)).unwrap_or(u16::MAX);
+        let count = u16::try_from(bytes / size.bytes(granule)).unwrap_or(u16::MAX);
         DonateRequest { size, count, contiguous: self.contiguous, state: self.state }
     }
 
@@ -305,7 +308,7 @@ impl Monitor {
             work,
             stage: Stage::Continue,
             requests: Vec::new(),
-            terms: Terms { state, returns, contiguous, blocks },
+            terms: Terms { granule: self.granules.size(), state, returns, contiguous, blocks },
             memory,
             unreported: Vec::new(),
             failure: None,
@@ -423,7 +426,7 @@ impl Monitor {
         let mut operation = self.operation(Work::Coarse(coarse), Vec::new());
         operation.can_cancel = false;
         let answer = self.open(operation)?;
-        for granule in granules(&coarse.region) {
+        for granule in self.granules.each(&coarse.region) {
             self.granules.set(granule, GranuleState::Partial);
         }
         Ok(answer)

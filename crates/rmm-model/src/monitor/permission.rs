@@ -77,15 +77,16 @@ impl Monitor {
 
     pub(super) fn rtt_set_s2ap(&mut self, x: &Registers, limit: Option<u64>) -> Answered {
         let [_, rd, rec, base, top, ..] = *x;
+        let granule = self.granules.size();
         let one_table = self.options.tables_per_call == TablesPerCall::One;
-        require(base < top && Ipa::new(top).is_aligned(MIN_GRANULE), Status::ErrorInput)?;
+        require(base < top && Ipa::new(top).is_aligned(granule.bytes()), Status::ErrorInput)?;
         self.realm(rd)?;
         let asking = self.rec(rec)?;
         require(asking.rd == Pa::new(rd) && !asking.running, Status::ErrorRec)?;
         let LastExit::S2apChange(mut request) = asking.last_exit else {
             return refuse(Status::ErrorInput);
         };
-        let range = ipa_range(base, top)?;
+        let range = ipa_range(granule, base, top)?;
         let fits = range.base() == request.next && range.top() <= request.top;
         require(fits, Status::ErrorInput)?;
 

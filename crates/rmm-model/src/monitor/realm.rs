@@ -14,7 +14,7 @@ use zerocopy::{FromZeros, IntoBytes};
 use super::operation::Work;
 use super::{Monitor, require_state};
 use crate::answer::{Answer, Answered, require};
-use crate::granule::{GranuleState, granules};
+use crate::granule::GranuleState;
 use crate::measurement::{Measurements, hash};
 use crate::planes::Planes;
 use crate::realm::{Realm, RealmState};
@@ -72,8 +72,10 @@ impl Monitor {
             true => flags.contains(RealmFlags0::LPA2),
             false => self.features.lpa2() && geometry.ipa_width() > 48,
         };
-        for table in tables.iter().flat_map(granules) {
-            self.granules.set(table, GranuleState::Rtt);
+        for tables in &tables {
+            for table in self.granules.each(tables) {
+                self.granules.set(table, GranuleState::Rtt);
+            }
         }
         planes.set_trees(geometry, &aux);
         self.granules.set(rd, GranuleState::Rd);
@@ -175,8 +177,8 @@ impl Monitor {
         require(valid, Status::ErrorInput)?;
         let start = page.start_level().ok_or(Status::ErrorInput)?;
         require(start != Level::MINUS_1 || features.lpa2(), Status::ErrorInput)?;
-        let geometry =
-            Geometry::with_start_level(page.s2sz, start).map_err(|_| Status::ErrorInput)?;
+        let geometry = Geometry::with_granule_from(self.granules.size(), page.s2sz, start)
+            .map_err(|_| Status::ErrorInput)?;
         let count_fits = page.rtt_num_start == u32::from(geometry.root_tables());
         require(count_fits, Status::ErrorInput)?;
         Ok(geometry)

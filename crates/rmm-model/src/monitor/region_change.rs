@@ -10,7 +10,7 @@ use super::Monitor;
 use super::operation::Work;
 use super::regions::CATEGORY_CONVENTIONAL;
 use crate::answer::{Answer, Answered, refuse, require};
-use crate::granule::{GranuleState, granules};
+use crate::granule::GranuleState;
 use crate::regions::Tracking;
 use crate::unsupported;
 
@@ -65,7 +65,7 @@ impl Monitor {
     /// The state that all of a region's memory has, without the part that the RMM was given to
     /// track it. There must be some other memory.
     fn state_of_all(&self, memory: &PaRange, donated: &[Pa]) -> Result<GranuleState, Answer> {
-        let mut ordinary = granules(memory).filter(|pa| !donated.contains(pa));
+        let mut ordinary = self.granules.each(memory).filter(|pa| !donated.contains(pa));
         let mut states = ordinary.by_ref().filter_map(|pa| self.granules.state(pa));
         let first = states.next().ok_or(Status::ErrorInput)?;
         let (mut is_alike, mut is_partial) = (true, first == GranuleState::Partial);
@@ -92,7 +92,7 @@ impl Monitor {
 
     /// Refuses memory that is to become an object, a table or a page, and is not FINE.
     pub(super) fn require_fine_region(&self, range: &PaRange) -> Result<(), Answer> {
-        for at in granules(range) {
+        for at in self.granules.each(range) {
             match self.regions.tracking(at) {
                 Tracking::Fine => {}
                 Tracking::Reserved => return refuse(Status::ErrorInput),

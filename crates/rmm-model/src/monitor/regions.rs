@@ -2,14 +2,13 @@
 
 use alloc::vec::Vec;
 
-use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::{Dialect, Pa, PaRange, Status};
 use rmi_host::Registers;
 
 use super::operation::Work;
 use super::{Monitor, pa_range};
 use crate::answer::{Answer, Answered, refuse, require};
-use crate::granule::{GranuleState, granules};
+use crate::granule::GranuleState;
 use crate::options::GIB;
 use crate::regions::{Protection, Tracking};
 use crate::unsupported;
@@ -32,10 +31,10 @@ impl Monitor {
         let dialect = self.options.dialect;
         if !dialect.tracking_get_takes_range() {
             let at = Pa::new(base);
-            require(at.is_aligned(MIN_GRANULE) && base < PA_END, Status::ErrorInput)?;
+            require(at.is_aligned(self.granules.bytes()) && base < PA_END, Status::ErrorInput)?;
             return Ok(self.tracked(at));
         }
-        let range = pa_range(base, top)?;
+        let range = pa_range(self.granules.size(), base, top)?;
         let answer = self.tracked(range.base());
         if dialect.tracking_get_tells_extent() {
             require(top <= PA_END, Status::ErrorInput)?;
@@ -92,7 +91,9 @@ impl Monitor {
         let donated = region.donated.clone();
         // Tracking by granule can end only for a region that the host owns entirely, except for the
         // memory that the RMM was given to track it.
-        let is_idle = granules(&range)
+        let is_idle = self
+            .granules
+            .each(&range)
             .all(|pa| self.granules.is(pa, GranuleState::Undelegated) || donated.contains(&pa));
         require(is_idle || to == Tracking::Fine, Status::ErrorInput)?;
         let work = Work::TrackingSet { region: at, from, to, inside: None };
@@ -135,7 +136,9 @@ impl Monitor {
     pub(super) fn gpt_l1_destroy(&mut self, x: &Registers) -> Answered {
         let gib = self.host_gpt(x, Protection::Created)?;
         let range = PaRange::with_size(gib, GIB).map_err(|_| Status::ErrorInput)?;
-        let in_use = granules(&range)
+        let in_use = self
+            .granules
+            .each(&range)
             .any(|pa| self.granules.state(pa).is_some_and(|s| s != GranuleState::Undelegated));
         require(!in_use, Status::ErrorGpt)?;
         let donated =
@@ -178,7 +181,7 @@ impl Monitor {
 
     pub(super) fn gpt_info(&self, x: &Registers) -> Answered {
         let [_, base, top, ..] = *x;
-        let range = pa_range(base, top)?;
+        let range = pa_range(self.granules.size(), base, top)?;
         require(range.is_aligned(GIB) && top <= PA_END, Status::ErrorInput)?;
         let state = self.regions.protection(range.base()) as u64;
         Ok(Answer::success().x1(top.min(base + GIB)).x2(state))

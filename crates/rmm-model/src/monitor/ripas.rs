@@ -1,7 +1,6 @@
 //! RIPAS, the state of memory that the Realm sees: set by the host before activation and on the
 //! Realm's request after it.
 
-use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::rtt::{Level, Ripas};
 use rmi_abi::{Ipa, IpaRange, Pa, Status};
 use rmi_host::Registers;
@@ -26,10 +25,11 @@ impl Monitor {
 
     pub(super) fn rtt_init_ripas(&mut self, x: &Registers, limit: Option<u64>) -> Answered {
         let [_, rd, base, top, ..] = *x;
+        let granule = self.granules.size();
         let tables = self.tables_of_ripas();
         let is_measured = self.options.dialect.init_ripas_is_measured();
         let realm = self.realm(rd)?;
-        let range = ipa_range(base, top)?;
+        let range = ipa_range(granule, base, top)?;
         require(realm.tree.geometry().range_is_protected(&range), Status::ErrorInput)?;
         require_state(realm, &[RealmState::New])?;
         if is_measured {
@@ -44,15 +44,16 @@ impl Monitor {
 
     pub(super) fn rtt_set_ripas(&mut self, x: &Registers, limit: Option<u64>) -> Answered {
         let [_, rd, rec, base, top, ..] = *x;
+        let granule = self.granules.size();
         let tables = self.tables_of_ripas();
-        require(base < top && Ipa::new(top).is_aligned(MIN_GRANULE), Status::ErrorInput)?;
+        require(base < top && Ipa::new(top).is_aligned(granule.bytes()), Status::ErrorInput)?;
         self.realm(rd)?;
         let asking = self.rec(rec)?;
         require(asking.rd == Pa::new(rd) && !asking.running, Status::ErrorRec)?;
         let LastExit::RipasChange(mut request) = asking.last_exit else {
             return refuse(Status::ErrorInput);
         };
-        let range = ipa_range(base, top)?;
+        let range = ipa_range(granule, base, top)?;
         let fits = range.base() == request.next && range.top() <= request.top;
         require(fits, Status::ErrorInput)?;
         let reached = change(self.realm(rd)?, &range, tables, limit, |old| match old {

@@ -183,7 +183,7 @@ impl Monitor {
         load: Option<Load>,
         stored: u64,
     ) -> Option<Exit> {
-        let hpfar = syndrome::hpfar(ipa);
+        let hpfar = syndrome::hpfar(ipa.align_down(self.granules.bytes()));
         let dialect = self.options.dialect;
         let rd = self.recs.get(&address)?.rd;
         let is_protected = self.is_protected(rd, ipa);
@@ -202,7 +202,8 @@ impl Monitor {
                 return Some(self.abort_exit(rd, plane, seen, 0, hpfar));
             }
         }
-        let mut exit = self.abort_exit(rd, plane, seen, ipa.raw() & 0xfff, hpfar);
+        let offset = ipa.raw() & (self.granules.bytes() - 1);
+        let mut exit = self.abort_exit(rd, plane, seen, offset, hpfar);
         if load.is_none() {
             let [data, ..] = &mut exit.gprs;
             *data = truncated(stored, esr.access_bytes());
@@ -235,7 +236,7 @@ impl Monitor {
                 let status = syndrome::fault_status(level, false);
                 let esr = Esr(syndrome::class(ExceptionClass::InstructionAbort) | status);
                 rec.own.syndrome = at(ipa, esr.0 | syndrome::LENGTH);
-                let hpfar = syndrome::hpfar(ipa);
+                let hpfar = syndrome::hpfar(ipa.align_down(self.granules.bytes()));
                 Some(self.abort_exit(rd, plane, syndrome::opaque_abort(esr), 0, hpfar))
             }
         }

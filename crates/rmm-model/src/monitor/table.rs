@@ -30,7 +30,7 @@ fn named(realm: &Realm, ipa: u64, level: u64) -> Result<Named, Answer> {
     let parent = level.parent().ok_or(Status::ErrorInput)?;
     let geometry = realm.tree.geometry();
     let valid = parent >= geometry.start_level()
-        && ipa.is_aligned(parent.entry_bytes())
+        && ipa.is_aligned(geometry.entry_bytes(parent))
         && ipa < geometry.end();
     require(valid, Status::ErrorInput)?;
     Ok(Named { level, parent, ipa })
@@ -192,7 +192,7 @@ impl Monitor {
         let realm = self.realm(rd)?;
         let level = Level::from_register(level).ok_or(Status::ErrorInput)?;
         let ipa = Ipa::new(ipa);
-        require(ipa.is_aligned(level.entry_bytes()), Status::ErrorInput)?;
+        require(ipa.is_aligned(realm.tree.geometry().entry_bytes(level)), Status::ErrorInput)?;
         let found = walk(realm, ipa, level)?;
         let (state, desc, ripas) = match found.entry {
             Entry::Void { ripas, .. } => (RttEntryState::Void, 0, ripas),

@@ -68,7 +68,7 @@ impl Machine {
         machine.poke(PARAMS, params.encode(dialect).unwrap().as_bytes());
         if let Some(regions) = machine.monitor.options.regions {
             let code = regions.code_of_2_mib.unwrap().get();
-            machine.monitor.regions.configure(code);
+            machine.monitor.regions.configure(GranuleSize::Size4KiB, code);
         }
         for (index, at) in (0..).zip(REC_PARAMS) {
             let mpidr = Mpidr::from_index(index);

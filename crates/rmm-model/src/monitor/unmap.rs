@@ -27,17 +27,17 @@ enum Report {
 
 impl Report {
     /// Adds a block; false if there is no place for it.
-    fn add(&mut self, block: AddrRangeDesc) -> bool {
+    fn add(&mut self, granule: GranuleSize, block: AddrRangeDesc) -> bool {
         match self {
             Self::None => true,
             Self::Single(run @ None) => {
                 *run = Some(block);
                 true
             }
-            Self::Single(Some(run)) => adjoins(run, &block, false),
+            Self::Single(Some(run)) => adjoins(granule, run, &block, false),
             Self::List { runs, slots, .. } => {
                 // As TF-RMM, any run of the list is extended, in either direction.
-                if runs.iter_mut().any(|run| adjoins(run, &block, true)) {
+                if runs.iter_mut().any(|run| adjoins(granule, run, &block, true)) {
                     return true;
                 }
                 let fits = runs.len() < *slots;
@@ -51,8 +51,12 @@ impl Report {
 }
 
 /// Extends `run` by `block` if that follows it, or precedes it and `downwards` is allowed.
-pub(super) fn adjoins(run: &mut AddrRangeDesc, block: &AddrRangeDesc, downwards: bool) -> bool {
-    let granule = GranuleSize::Size4KiB;
+pub(super) fn adjoins(
+    granule: GranuleSize,
+    run: &mut AddrRangeDesc,
+    block: &AddrRangeDesc,
+    downwards: bool,
+) -> bool {
     let is_alike = run.size == block.size && run.state == block.state;
     if !is_alike || run.count >= AddrRangeDesc::max_count(granule) {
         return false;
@@ -73,8 +77,9 @@ pub(super) fn adjoins(run: &mut AddrRangeDesc, block: &AddrRangeDesc, downwards:
 impl Monitor {
     pub(super) fn rtt_data_unmap(&mut self, x: &Registers, limit: Option<u64>) -> Answered {
         let [_, rd, base, top, flags, oaddr, ..] = *x;
+        let granule = self.granules.size();
         let realm = self.realm(rd)?;
-        let range = ipa_range(base, top)?;
+        let range = ipa_range(granule, base, top)?;
         require(realm.tree.geometry().range_is_protected(&range), Status::ErrorInput)?;
         let report = self.report(flags, oaddr)?;
         if let Some(answer) = self.unmap_in_steps(x, rd, &range)? {
@@ -85,8 +90,9 @@ impl Monitor {
 
     pub(super) fn rtt_unprot_unmap(&mut self, x: &Registers, limit: Option<u64>) -> Answered {
         let [_, rd, base, top, flags, oaddr, ..] = *x;
+        let granule = self.granules.size();
         let realm = self.realm(rd)?;
-        let range = ipa_range(base, top)?;
+        let range = ipa_range(granule, base, top)?;
         require(realm.tree.geometry().range_is_unprotected(&range), Status::ErrorInput)?;
         let report = self.report(flags, oaddr)?;
         self.unmap(rd, &range, report, limit)
@@ -116,6 +122,7 @@ impl Monitor {
         mut report: Report,
         limit: Option<u64>,
     ) -> Answered {
+        let granule = self.granules.size();
         let first = walk(self.realm(rd)?, range.base(), Level::L3)?;
         let mut ipa = range.base();
         let mut entries = 0;
@@ -163,12 +170,12 @@ impl Monitor {
             if let Some(pa) = pa {
                 let size = found.level.block_size().unwrap_or(BlockSize::Level0);
                 let block = AddrRangeDesc { base: pa, size, count: 1, state };
-                if !report.add(block) {
+                if !report.add(granule, block) {
                     break;
                 }
                 self.realm(rd)?.tree.set(&found, remains);
                 if state == OpMemState::Delegated {
-                    self.convert(pa, found.level.entry_bytes(), GranuleState::Delegated);
+                    self.convert(pa, found.bytes(), GranuleState::Delegated);
                 }
             }
             entries += 1;
@@ -183,7 +190,7 @@ impl Monitor {
             // TF-RMM says DELEGATED (0) here even of host memory.
             Report::Single(Some(run)) => {
                 let run = AddrRangeDesc { state: OpMemState::Delegated, ..run };
-                let word = run.encode(self.options.dialect, GranuleSize::Size4KiB).unwrap_or(0);
+                let word = run.encode(self.options.dialect, self.granules.size()).unwrap_or(0);
                 answer.x2(word)
             }
             // Whether the list is still host memory is checked again, because the work may have

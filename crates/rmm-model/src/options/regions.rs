@@ -55,10 +55,10 @@ impl RegionOptions {
     }
 
     /// The size of the regions of a configuration, in bytes.
-    pub(crate) fn size(&self, code: u8) -> Option<u64> {
+    pub(crate) fn size(&self, granule: GranuleSize, code: u8) -> Option<u64> {
         match self.code_of_2_mib {
-            Some(two) if two.get() == code => Some(2 << 20),
-            _ => TrackingRegionSize(code).bytes(GranuleSize::Size4KiB),
+            Some(two) if two.get() == code && granule == GranuleSize::Size4KiB => Some(2 << 20),
+            _ => TrackingRegionSize(code).bytes(granule),
         }
     }
 }

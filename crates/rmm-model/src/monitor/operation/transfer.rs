@@ -2,16 +2,15 @@
 
 use alloc::vec::Vec;
 
-use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::desc::{AddrRangeDesc, BlockSize, OpMemState};
 use rmi_abi::{GranuleSize, Pa, Status};
 use rmi_host::Registers;
 
 use super::{Stage, Terms, granule_state};
 use crate::answer::{Answer, Answered, refuse, require};
-use crate::granule::{GranuleState, granules};
+use crate::granule::GranuleState;
+use crate::monitor::Monitor;
 use crate::monitor::unmap::adjoins;
-use crate::monitor::{Monitor, slots_in_granule};
 use crate::regions::{Protection, Tracking};
 
 impl Monitor {
@@ -68,22 +67,23 @@ impl Monitor {
     ) -> Result<Vec<(Pa, OpMemState)>, Answer> {
         let mut offered = Vec::new();
         let mut runs = 0;
+        let granule = self.granules.size();
         for word in words {
-            let desc = AddrRangeDesc::decode(*word, self.options.dialect, GranuleSize::Size4KiB);
+            let desc = AddrRangeDesc::decode(*word, self.options.dialect, granule);
             if desc.count == 0 {
                 continue;
             }
-            let aligned = desc.base.is_aligned(desc.size.bytes(GranuleSize::Size4KiB));
-            let range = desc.range(GranuleSize::Size4KiB).ok_or(Status::ErrorInput)?;
+            let aligned = desc.base.is_aligned(desc.size.bytes(granule));
+            let range = desc.range(granule).ok_or(Status::ErrorInput)?;
             let room = u64::from(missing).saturating_sub(offered.len() as u64);
-            let fits = range.bytes() / MIN_GRANULE <= room;
+            let fits = range.bytes() / granule.bytes() <= room;
             require(aligned && fits && terms.takes(desc.state), Status::ErrorInput)?;
             if terms.contiguous {
-                let bytes = u64::from(missing) * MIN_GRANULE;
+                let bytes = u64::from(missing) * granule.bytes();
                 let whole = range.bytes() == bytes && range.base().is_aligned(bytes);
                 require(whole, Status::ErrorInput)?;
             }
-            offered.extend(granules(&range).map(|pa| (pa, desc.state)));
+            offered.extend(self.granules.each(&range).map(|pa| (pa, desc.state)));
             runs += 1;
         }
         require(runs <= 1 || !terms.contiguous, Status::ErrorInput)?;
@@ -97,11 +97,12 @@ impl Monitor {
     /// written, the next one names the same memory.
     pub(in crate::monitor) fn op_mem_reclaim(&mut self, x: &Registers) -> Answered {
         let [_, handle, list, count, ..] = *x;
-        let operation = self.operations.get(handle)?;
         let at = Pa::new(list);
+        let in_granule = self.slots_in_granule(at, count);
+        let operation = self.operations.get(handle)?;
         require(operation.stage == Stage::Reclaim && at.is_aligned(8), Status::ErrorInput)?;
         let limit = self.options.reclaim_list_limit.map_or(u64::MAX, |limit| limit.get().into());
-        let slots = usize::try_from(slots_in_granule(at, count).min(limit)).unwrap_or(0);
+        let slots = usize::try_from(in_granule.min(limit)).unwrap_or(0);
         if slots == 0 {
             return Ok(operation.incomplete());
         }
@@ -113,7 +114,7 @@ impl Monitor {
             for pa in returned {
                 let said = self.wanted_for_tracking(work, pa).flatten().unwrap_or(said);
                 self.set_granules(&[pa], granule_state(said), 0);
-                report(&mut unreported, pa, said);
+                report(self.granules.size(), &mut unreported, pa, said);
             }
             self.operations.get(handle)?.unreported = unreported;
         }
@@ -136,7 +137,7 @@ impl Monitor {
     pub(in crate::monitor) fn write_list(&mut self, list: u64, descs: &[AddrRangeDesc]) {
         let mut bytes = Vec::with_capacity(8 * descs.len());
         for desc in descs {
-            let word = desc.encode(self.options.dialect, GranuleSize::Size4KiB).unwrap_or(0);
+            let word = desc.encode(self.options.dialect, self.granules.size()).unwrap_or(0);
             bytes.extend_from_slice(&word.to_le_bytes());
         }
         self.memory.write(Pa::new(list), &bytes);
@@ -145,9 +146,9 @@ impl Monitor {
 
 /// Adds a granule to descriptors; as in TF-RMM, to the first run that it is adjacent to at either
 /// end.
-fn report(runs: &mut Vec<AddrRangeDesc>, pa: Pa, state: OpMemState) {
+fn report(size: GranuleSize, runs: &mut Vec<AddrRangeDesc>, pa: Pa, state: OpMemState) {
     let granule = AddrRangeDesc { base: pa, size: BlockSize::Page, count: 1, state };
-    if !runs.iter_mut().any(|run| adjoins(run, &granule, true)) {
+    if !runs.iter_mut().any(|run| adjoins(size, run, &granule, true)) {
         runs.push(granule);
     }
 }
