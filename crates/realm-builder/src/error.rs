@@ -1,6 +1,6 @@
 //! Why a Realm cannot be built as asked.
 
-use rmi_abi::{GranuleSize, Ipa, IpaRange};
+use rmi_abi::{Ipa, IpaRange};
 use rmi_host::{Error, Failed};
 
 use crate::config::ConfigError;
@@ -14,10 +14,6 @@ pub enum BuildError {
     /// The configuration does not fit the RMM; nothing was called.
     #[error("{0}")]
     Config(#[from] ConfigError),
-    /// The RMM is configured for larger granules than 4 KiB, so the translation tables of its
-    /// Realms have another shape than those that this crate makes; nothing was called.
-    #[error("the RMM has granules of {} KiB, and only 4 KiB are supported", .0.bytes() >> 10)]
-    GranuleSize(GranuleSize),
     /// Something is wrong with a region. An operation that checks it first has made no call; one
     /// that detects it later reports what it did.
     #[error("region {range} {problem}")]

@@ -6,16 +6,60 @@ use realm_builder::plan::Limits;
 use realm_builder::{
     Content, DismantleProgress, FixedRecords, Realm, RealmConfig, Records, Region, ShadowTable,
 };
+use rmi_abi::desc::BlockSize;
 use rmi_abi::rtt::Level;
-use rmi_abi::{Dialect, Ipa, IpaRange, Pa, PaRange};
+use rmi_abi::{Dialect, GranuleSize, Ipa, IpaRange, Pa, PaRange};
 use rmi_conduits::counting::Counting;
-use rmi_host::{CountingLedger, Host, Undelegated};
+use rmi_host::{CountingLedger, Host, SessionOptions, Undelegated};
 use rmm_model::{GranulesPerCall, Model, Options};
 use sro::{CallbackMemory, FixedPool, Pool};
 
 const PAGE: u64 = 0x1000;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
+
+/// An RMM with granules of a size, and the units of a layout on it: pages, blocks, and 512 blocks.
+#[derive(Clone, Copy, Debug)]
+struct Scale {
+    granule: GranuleSize,
+    page: u64,
+    block: u64,
+}
+
+impl Scale {
+    fn new(granule: GranuleSize) -> Self {
+        let [page, block] = [BlockSize::Page, BlockSize::Level2].map(|size| size.bytes(granule));
+        Self { granule, page, block }
+    }
+
+    /// The same address, or length, in the RMM's pages and blocks.
+    fn of(self, bytes: u64) -> u64 {
+        bytes / (2 * MIB) * self.block + bytes % (2 * MIB) / PAGE * self.page
+    }
+
+    fn piece(self, piece: Piece) -> Piece {
+        let Piece { gap, align, bytes } = piece;
+        Piece { gap: self.of(gap), align: self.of(align), bytes: self.of(bytes) }
+    }
+
+    /// How many shadow tables a table has.
+    fn parts(self) -> usize {
+        1 << (self.granule.shift() - GranuleSize::Size4KiB.shift())
+    }
+
+    fn session(self) -> SessionOptions {
+        let mut options = SessionOptions::default();
+        options.granule_size = self.granule;
+        options
+    }
+}
+
+/// Mostly granules of 4 KiB.
+fn scale() -> impl Strategy<Value = Scale> {
+    let (middle, large) = (GranuleSize::Size16KiB, GranuleSize::Size64KiB);
+    prop_oneof![3 => Just(GranuleSize::Size4KiB), 2 => Just(middle), 1 => Just(large)]
+        .prop_map(Scale::new)
+}
 
 /// A piece of memory: its distance from the previous one, its alignment, its length.
 #[derive(Clone, Copy, Debug)]
@@ -45,9 +89,10 @@ fn limits() -> impl Strategy<Value = Limits> {
     })
 }
 
-fn options(limits: Limits, dialect: Dialect) -> Options {
-    let mut options = Options::new(dialect);
-    options.dram = PaRange::with_size(Pa::new(GIB), 8 * GIB).unwrap();
+fn options(limits: Limits, dialect: Dialect, scale: Scale) -> Options {
+    let mut options = Options::new(dialect).with_all_granules();
+    let gibs = if scale.granule == GranuleSize::Size64KiB { 24 } else { 8 };
+    options.dram = PaRange::with_size(Pa::new(GIB), gibs * GIB).unwrap();
     if !limits.table_by_table {
         options = options.range_capable();
     }
@@ -86,34 +131,44 @@ proptest! {
         limits in limits(),
         stocked in any::<bool>(),
         dialect in proptest::sample::select(&Options::DIALECTS[..]),
+        scale in scale(),
     ) {
-        let model = Model::new(options(limits, dialect)).unwrap();
+        let model = Model::new(options(limits, dialect, scale)).unwrap();
         let conduit = Counting::new(&model);
         let ledger = CountingLedger::new();
         let mut memory = model.take_memory();
-        let pages = memory.take_back(Pool::PAGES).unwrap();
+        let pages = memory.take_back(Pool::pages_bytes(scale.granule)).unwrap();
         let mut pool = FixedPool::<64>::new();
+        pool.set_granule_size(scale.granule);
         pool.add(pages).unwrap();
-        let stock = memory.take_back(16 * MIB).unwrap();
+        let stock = memory.take_back(4096 * scale.page).unwrap();
         pool.add(stock).unwrap();
         let platform = Host::new(&conduit, &model).with_ledger(&ledger);
-        let rmm = test_support::open(platform, &mut pool);
-        let mut config = RealmConfig::new(43);
-        config.start_level = Level::new(1 - i8::try_from(start).unwrap());
-        let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(2600).collect();
+        let rmm = sro::open(platform, scale.session(), &mut pool).unwrap();
+        let (width, first) = match scale.granule {
+            GranuleSize::Size4KiB => (43, 1),
+            GranuleSize::Size16KiB => (40, 2),
+            GranuleSize::Size64KiB => (43, 2),
+        };
+        let mut config = RealmConfig::new(width);
+        config.start_level = Level::new(first - i8::try_from(start).unwrap());
+        let tables = 2600.max(700 * scale.parts());
+        let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(tables).collect();
         let mut fixed = FixedRecords::new();
         let records = Records::new(&mut fixed, &mut tables, &mut []);
         let realm = Realm::create(&rmm, &config, records, &mut pool).unwrap();
         let realm = realm.activate().unwrap();
         for (page, level) in tables_first {
-            let page = IpaRange::with_size(Ipa::new(page << 12), PAGE).unwrap();
+            let at = Ipa::new(scale.of(page << 12));
+            let page = IpaRange::with_size(at, scale.page).unwrap();
             realm.make_tables(&mut pool, page, Level::new(level).unwrap()).unwrap();
         }
         if !stocked {
             pool.undelegate(&rmm);
         }
         let failed = conduit.total().failed;
-        let ipa = Ipa::new(at << 12);
+        let ipa = Ipa::new(scale.of(at << 12));
+        let pieces: Vec<_> = pieces.into_iter().map(|piece| scale.piece(piece)).collect();
 
         let mut pieces = cut(&mut memory, &pieces);
         let bytes: u64 = pieces.iter().map(Undelegated::bytes).sum();
@@ -152,29 +207,35 @@ proptest! {
         layout in proptest::collection::vec((piece(), 0u64..5, 0u8..3), 1..6),
         limits in limits(),
         stocked in any::<bool>(),
+        scale in scale(),
     ) {
-        let model = Model::new(options(limits, Dialect::TfRmm2026_07)).unwrap();
+        let model = Model::new(options(limits, Dialect::TfRmm2026_07, scale)).unwrap();
         let conduit = Counting::new(&model);
         let mut memory = model.take_memory();
-        let pages = memory.take_back(Pool::PAGES).unwrap();
+        let pages = memory.take_back(Pool::pages_bytes(scale.granule)).unwrap();
         let mut pool = FixedPool::<64>::new();
+        pool.set_granule_size(scale.granule);
         pool.add(pages).unwrap();
-        pool.add(memory.take_back(16 * MIB).unwrap()).unwrap();
+        pool.add(memory.take_back(4096 * scale.page).unwrap()).unwrap();
         let platform = Host::new(&conduit, &model);
-        let rmm = test_support::open(platform, &mut pool);
-        let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(3000).collect();
+        let rmm = sro::open(platform, scale.session(), &mut pool).unwrap();
+        let tables = 3000.max(700 * scale.parts());
+        let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(tables).collect();
         let mut fixed = FixedRecords::new();
         let records = Records::new(&mut fixed, &mut tables, &mut []);
-        let mut realm = Realm::create(&rmm, &RealmConfig::new(39), records, &mut pool).unwrap();
+        let width = if scale.granule == GranuleSize::Size64KiB { 42 } else { 39 };
+        let mut realm = Realm::create(&rmm, &RealmConfig::new(width), records, &mut pool).unwrap();
         if !stocked {
             pool.undelegate(&rmm);
         }
-        let content = vec![0; 6 << 20];
-        let mut ipa = GIB;
+        let content = vec![0; 1536 * usize::try_from(scale.page).unwrap()];
+        let mut ipa = scale.of(GIB);
         let mut regions = Vec::new();
         for (piece, gap, kind) in layout {
-            ipa = (ipa + gap * 3 * PAGE).next_multiple_of(piece.align);
-            let whole = if kind == 2 { piece.bytes } else { piece.bytes.min(4 * MIB) };
+            let piece = scale.piece(piece);
+            ipa = (ipa + gap * 3 * scale.page).next_multiple_of(piece.align);
+            let whole =
+                if kind == 2 { piece.bytes } else { piece.bytes.min(1024 * scale.page) };
             let Some(memory) = cut(&mut memory, &[Piece { bytes: whole, ..piece }]).pop() else {
                 continue;
             };
@@ -197,5 +258,55 @@ proptest! {
             None
         );
         pool.drain(&rmm, &mut |_| {});
+    }
+}
+
+/// A list is as long as a granule: one page more than it holds takes another call.
+#[test]
+fn a_list_of_larger_granules_is_longer() {
+    for granule in [GranuleSize::Size4KiB, GranuleSize::Size16KiB, GranuleSize::Size64KiB] {
+        let scale = Scale::new(granule);
+        let entries = scale.page / 8;
+        let model = Model::new(options(Limits::RANGES, Dialect::V2_0Bet3, scale)).unwrap();
+        let conduit = Counting::new(&model);
+        let mut memory = model.take_memory();
+        let mut pool = FixedPool::<64>::new();
+        pool.add(memory.take_back(64 * scale.page).unwrap()).unwrap();
+        let platform = Host::new(&conduit, &model);
+        let rmm = sro::open(platform, scale.session(), &mut pool).unwrap();
+        let mut tables: Vec<_> =
+            std::iter::repeat_with(ShadowTable::new).take(8 * scale.parts()).collect();
+        let mut fixed = FixedRecords::new();
+        let records = Records::new(&mut fixed, &mut tables, &mut []);
+        let realm = Realm::create(&rmm, &RealmConfig::new(40), records, &mut pool).unwrap();
+        let realm = realm.activate().unwrap();
+        for (count, calls) in [(entries, 1), (entries + 1, 2)] {
+            let ipa = Ipa::new(calls * (4 << 30));
+            let mut pieces: Vec<_> =
+                (0..count).map(|_| memory.take_front(scale.page).unwrap()).collect();
+            // No piece follows the one before it.
+            pieces.reverse();
+            let ranges: Vec<_> = pieces.iter().map(Undelegated::range).collect();
+            let cost = realm.map_cost(&mut pool, ipa, &ranges, Limits::RANGES);
+            assert_eq!(cost.map, calls, "{granule:?} {count}");
+            let before = conduit.total().issued;
+            realm.map_scattered(&mut pool, ipa, &mut pieces).unwrap();
+            assert_eq!(conduit.total().issued - before, cost.calls(), "{cost:?}");
+        }
+        let cost = realm.dismantle_cost(Limits::RANGES);
+        assert_eq!(cost.unmap, 3, "{granule:?}");
+        let mut realm = realm.terminate().unwrap();
+        let before = conduit.total().issued;
+        let mut freeing = CallbackMemory::freeing(&mut pool, |memory| {
+            let _ = memory.into_raw();
+        });
+        while realm.dismantle(&mut freeing, 100_000).unwrap() == DismantleProgress::More {}
+        drop(freeing);
+        assert_eq!(conduit.total().issued - before, cost.calls(), "{cost:?}");
+        assert_eq!(conduit.total().failed, 0);
+        assert_eq!(realm.tear_down(&mut pool, []).error, None);
+        pool.drain(&rmm, &mut |memory| {
+            let _ = memory.into_raw();
+        });
     }
 }

@@ -28,7 +28,7 @@ pub use syndrome::{
     Access, DataAbort, InstructionAbort, SErrorSyndrome, Syndrome, SysReg, SysRegAccess, Wfx,
 };
 
-use crate::address::Ipa;
+use crate::address::{GranuleSize, Ipa};
 
 /// The exception class, bits 31:26.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromPrimitive, IntoPrimitive)]
@@ -185,9 +185,18 @@ pub const fn fault_page(hpfar: u64) -> Ipa {
     Ipa::new(((hpfar >> 4) & ((1 << 40) - 1)) << 12)
 }
 
-/// The address of a fault: its page plus the low twelve bits of `FAR_EL2`, which are the only bits
-/// of it that the RMM reports.
+/// The address of a fault on an RMM with granules of 4 KiB: its page plus the low twelve bits of
+/// `FAR_EL2`, which are the only bits of it that the RMM reports.
 #[must_use]
 pub const fn fault_address(hpfar: u64, far: u64) -> Ipa {
-    Ipa::new(fault_page(hpfar).raw() | (far & 0xfff))
+    fault_address_in(GranuleSize::Size4KiB, hpfar, far)
+}
+
+/// The address of a fault on an RMM with granules of this size, the bits of which are all that it
+/// reports of `FAR_EL2`; in `HPFAR_EL2` they are zero.
+///
+/// Source: DEN0137 2.0-bet0, "REC exit due to Data Abort".
+#[must_use]
+pub const fn fault_address_in(granule: GranuleSize, hpfar: u64, far: u64) -> Ipa {
+    Ipa::new(fault_page(hpfar).raw() | (far & (granule.bytes() - 1)))
 }

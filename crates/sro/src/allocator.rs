@@ -3,7 +3,7 @@
 use core::fmt;
 
 use rmi_abi::IpaRange;
-use rmi_abi::address::MIN_GRANULE;
+use rmi_abi::address::{GranuleSize, MIN_GRANULE};
 use rmi_host::{Platform, Rmm, Undelegated};
 
 use crate::memory::HostMemory;
@@ -11,7 +11,13 @@ use crate::pool::{FixedPool, Pool};
 
 /// Sizes of the blocks by which memory is mapped, the largest first, and what is asked for where no
 /// block fits: an aligned 64 KiB are contiguous for a TLB.
-const SIZES: [u64; 6] = [1 << 30, 2 << 20, 0x1_0000, 0x4000, 0x2000, MIN_GRANULE];
+const fn sizes(granule: GranuleSize) -> [u64; 6] {
+    match granule {
+        GranuleSize::Size4KiB => [1 << 30, 2 << 20, 0x1_0000, 0x4000, 0x2000, MIN_GRANULE],
+        GranuleSize::Size16KiB => [64 << 30, 32 << 20, 2 << 20, 0x1_0000, 0x8000, 0x4000],
+        GranuleSize::Size64KiB => [4 << 40, 512 << 20, 32 << 20, 2 << 20, 0x2_0000, 0x1_0000],
+    }
+}
 
 /// The host's allocator of memory for Realms. Threads share it, so its methods take `&self`.
 ///
@@ -42,8 +48,8 @@ impl<A: HostAllocator + ?Sized> HostAllocator for &A {
 /// The [`HostMemory`] of one thread: the host's allocator, and its own pool, which is filled
 /// from there.
 ///
-/// Memory for a Realm is allocated by blocks of 1 GiB or 2 MiB, where one fits at the IPA and is
-/// free, and otherwise in aligned pieces of at most 64 KiB.
+/// Memory for a Realm is allocated by blocks of 1 GiB or 2 MiB (those of larger granules where the
+/// RMM has these), where one fits at the IPA and is free, and otherwise in smaller aligned pieces.
 ///
 /// ```
 /// # use rmi_abi::{Dialect, Ipa, IpaRange};
@@ -129,20 +135,21 @@ impl<'a, A: HostAllocator + ?Sized, const SLOTS: usize> AllocatorMemory<'a, A, S
             return;
         }
         // In one piece, if there is one, otherwise in smaller and smaller ones.
+        let granule = self.pool.granule().bytes();
         let mut wanted = self.stock.saturating_sub(host).saturating_add(pages);
         let mut size = wanted;
         while wanted > 0 {
-            let Some(bytes) = size.min(wanted).checked_next_multiple_of(MIN_GRANULE) else {
+            let Some(bytes) = size.min(wanted).checked_next_multiple_of(granule) else {
                 return;
             };
-            match self.allocator.allocate(bytes, MIN_GRANULE).map(|memory| self.pool.add(memory)) {
+            match self.allocator.allocate(bytes, granule).map(|memory| self.pool.add(memory)) {
                 Some(Ok(())) => wanted = wanted.saturating_sub(bytes),
                 Some(Err(refused)) => {
                     // It was the allocator's until now. What it refuses itself is lost to both.
                     drop(self.allocator.free(refused));
                     return;
                 }
-                None if bytes == MIN_GRANULE => return,
+                None if bytes == granule => return,
                 None => size = bytes / 2,
             }
         }
@@ -157,7 +164,10 @@ impl<A: HostAllocator + ?Sized, const SLOTS: usize> HostMemory for AllocatorMemo
 
     fn allocate(&mut self, range: IpaRange) -> Option<Undelegated> {
         let fits = |bytes: &u64| range.base().is_aligned(*bytes) && range.bytes() >= *bytes;
-        SIZES.into_iter().filter(fits).find_map(|bytes| self.allocator.allocate(bytes, bytes))
+        sizes(self.pool.granule())
+            .into_iter()
+            .filter(fits)
+            .find_map(|bytes| self.allocator.allocate(bytes, bytes))
     }
 
     fn free(&mut self, memory: Undelegated) -> Result<(), Undelegated> {

@@ -97,7 +97,7 @@ pub fn drive<P: Platform>(
         Advance::Again(operation) => operation,
     };
     // It may be missing because an offer of it was interrupted.
-    pool.renew_pages();
+    pool.fit(rmm);
     let mut driver = Driver { rmm, pool, donated, undoing: None, violation: None, idle: 0 };
     let mut reply = Reply::EMPTY;
     for _ in 0..rmm.retry_budget().steps {

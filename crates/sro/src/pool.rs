@@ -81,8 +81,8 @@ mod slots;
 
 use core::ops::{Deref, DerefMut};
 
-use rmi_abi::address::MIN_GRANULE;
-use rmi_abi::{Command, IpaRange, PaRange};
+use rmi_abi::desc::BlockSize;
+use rmi_abi::{Command, GranuleSize, IpaRange, PaRange};
 use rmi_host::command::Offer;
 use rmi_host::granules::{Delegated, Free, HostOwned, Undelegated};
 use rmi_host::{Error, Platform, QuarantineReason, Rmm};
@@ -138,7 +138,7 @@ pub use slots::{ConstSlots, FixedSlots, PoolSlots};
 /// # Storage
 ///
 /// A pool is created with its slots, as a [`FixedPool`] or a `GrowingPool`; functions take a `&mut
-/// Pool`, which either converts to. A pool without its slots is 136 bytes.
+/// Pool`, which either converts to. A pool without its slots is 144 bytes.
 ///
 /// ```
 /// use sro::{FixedPool, Pool};
@@ -160,6 +160,8 @@ pub struct Pool<S: ?Sized = dyn PoolSlots> {
     pub(crate) list: Undelegated,
     page: Undelegated,
     reserves: Reserves,
+    /// The size of the RMM's granules, as far as it is known.
+    granule: GranuleSize,
     pub(crate) contents: Contents<S>,
 }
 
@@ -172,7 +174,7 @@ pub type FixedPool<const N: usize> = Pool<FixedSlots<N>>;
 pub type GrowingPool = Pool<GrowingSlots>;
 
 // The size that the documentation states.
-const _: () = assert!(size_of::<FixedPool<0>>() - size_of::<FixedSlots<0>>() == 136);
+const _: () = assert!(size_of::<FixedPool<0>>() - size_of::<FixedSlots<0>>() == 144);
 
 /// The two pages for communication between a pool's owner and the RMM.
 #[derive(Debug)]
@@ -190,6 +192,7 @@ impl<S: ConstSlots> Pool<S> {
             list: Undelegated::empty(),
             page: Undelegated::empty(),
             reserves: Reserves::UNKNOWN,
+            granule: GranuleSize::Size4KiB,
             contents: Contents::EMPTY,
         }
     }
@@ -218,9 +221,27 @@ impl<S: PoolSlots + 'static> DerefMut for Pool<S> {
 
 /// # Host memory
 impl Pool {
-    /// Host memory that a pool reserves for its own pages, in bytes: 4 KiB for each, whatever the
-    /// RMM's granule size. A command that has the RMM read or write more than that refuses them.
-    pub const PAGES: u64 = 2 * MIN_GRANULE;
+    /// Host memory that a pool reserves for its own pages on an RMM with granules of 4 KiB, in
+    /// bytes. On another one each page is a granule as well, see [`Pool::pages_bytes`].
+    pub const PAGES: u64 = Self::pages_bytes(GranuleSize::Size4KiB);
+
+    /// Host memory that a pool reserves for its own pages, in bytes, on an RMM with granules of
+    /// this size.
+    #[must_use]
+    pub const fn pages_bytes(granule: GranuleSize) -> u64 {
+        2 * granule.bytes()
+    }
+
+    /// The size of granules that the pool's own pages have, and at least that of what it gives.
+    ///
+    /// 4 KiB at first. [`open`](crate::open) and the functions that take an RMM set that RMM's.
+    pub fn set_granule_size(&mut self, granule: GranuleSize) {
+        self.granule = granule;
+    }
+
+    pub(crate) const fn granule(&self) -> GranuleSize {
+        self.granule
+    }
 
     /// Adds host memory.
     ///
@@ -234,7 +255,8 @@ impl Pool {
         }
         for page in [&mut self.page, &mut self.list] {
             if page.is_empty()
-                && let Some(own) = memory.take_back(MIN_GRANULE)
+                && memory.range().top().is_aligned(self.granule.bytes())
+                && let Some(own) = memory.take_back(self.granule.bytes())
             {
                 self.contents.machine = Some(own.machine());
                 *page = own;
@@ -248,20 +270,22 @@ impl Pool {
         self.contents.slots.host_mut().take(bytes, alignment).map(typed)
     }
 
-    /// Takes host memory out for the front of an IPA range: as many blocks of 2 MiB as are
-    /// contiguous, where the range begins at a multiple of that, and otherwise granules. `None`
-    /// when there is none, or when no slot is free for what remains.
+    /// Takes host memory out for the front of an IPA range: as many blocks of 2 MiB (32 MiB or 512
+    /// MiB where granules are larger) as are contiguous, where the range begins at a multiple of
+    /// that, and otherwise granules. `None` when there is none, or when no slot is free for what
+    /// remains.
     pub fn take_for(&mut self, range: IpaRange) -> Option<Undelegated> {
-        const BLOCK: u64 = 2 << 20;
-        if range.base().is_aligned(BLOCK)
-            && let Some(blocks) = self.take_host_run(range.bytes() & !(BLOCK - 1), BLOCK)
+        let block = BlockSize::Level2.bytes(self.granule);
+        if range.base().is_aligned(block)
+            && let Some(blocks) = self.take_host_run(range.bytes() & !(block - 1), block)
         {
             return Some(blocks);
         }
         // The range consists of whole granules, whose size is one of these.
+        let least = self.granule.bytes();
         [0x1_0000, 0x4000, 0x1000]
             .into_iter()
-            .filter(|granule| range.is_aligned(*granule))
+            .filter(|granule| *granule >= least && range.is_aligned(*granule))
             .find_map(|granule| self.take_host_run(range.bytes(), granule))
     }
 
@@ -292,6 +316,7 @@ impl Pool {
         bytes: u64,
         alignment: u64,
     ) -> Result<(), Error> {
+        self.fit(rmm);
         let command = Command::GranuleRangeDelegate;
         let Some(memory) = self.take_host(bytes, alignment) else {
             return Err(self.need(command, bytes, alignment));
@@ -315,7 +340,7 @@ impl Pool {
         bytes: u64,
     ) -> Result<(), Error> {
         let granule = rmm.granule_size().bytes();
-        self.renew_pages();
+        self.fit(rmm);
         let missing = self.missing(bytes, granule);
         if missing > 0 {
             return Err(self.need(command, missing, granule));
@@ -340,7 +365,7 @@ impl Pool {
     /// TF-RMM asks for.
     #[must_use]
     pub fn reserve_for(&self, command: Command) -> u64 {
-        self.reserves.of(command).bytes
+        self.reserves.of(command, self.granule).bytes
     }
 
     /// The error if `command` cannot be carried out with what the pool has: `own` bytes for the
@@ -353,14 +378,14 @@ impl Pool {
     /// [`Error::NeedMemory`] with what is missing.
     pub fn check_reserve(&mut self, command: Command, own: u64) -> Result<(), Error> {
         self.renew_pages();
-        let Reserve { bytes, block } = self.reserves.of(command);
-        let block = block.max(MIN_GRANULE);
+        let Reserve { bytes, block } = self.reserves.of(command, self.granule);
+        let block = block.max(self.granule.bytes());
         // Of the missing blocks, only whole ones are of use.
         let short = bytes
             .saturating_sub(self.longest_runs(block))
             .checked_next_multiple_of(block)
             .unwrap_or(u64::MAX);
-        let missing = short.max(self.missing(bytes.saturating_add(own), MIN_GRANULE));
+        let missing = short.max(self.missing(bytes.saturating_add(own), self.granule.bytes()));
         match missing > 0 || self.missing_pages() > 0 {
             true => Err(self.need(command, missing, block)),
             false => Ok(()),
@@ -371,9 +396,9 @@ impl Pool {
     /// its pages.
     pub(crate) fn check_granules(&mut self, command: Command, bytes: u64) -> Result<(), Error> {
         self.renew_pages();
-        let missing = self.missing(bytes, MIN_GRANULE);
+        let missing = self.missing(bytes, self.granule.bytes());
         match missing > 0 || self.missing_pages() > 0 {
-            true => Err(self.need(command, missing, MIN_GRANULE)),
+            true => Err(self.need(command, missing, self.granule.bytes())),
             false => Ok(()),
         }
     }
@@ -442,6 +467,7 @@ impl Pool {
         bytes: u64,
         alignment: u64,
     ) -> Result<Delegated, Error> {
+        self.fit(rmm);
         let taken = self.contents.take(rmm, bytes, alignment);
         taken.unwrap_or_else(|| Err(self.need(command, bytes, alignment)))
     }
@@ -536,6 +562,18 @@ impl Pool {
         Pages { list: &mut self.list, page: &mut self.page }
     }
 
+    /// The pages for communication with an RMM, as [`Pool::pages`]: each is one of its granules.
+    pub fn pages_for<P: Platform>(&mut self, rmm: &Rmm<P>) -> Pages<'_> {
+        self.fit(rmm);
+        Pages { list: &mut self.list, page: &mut self.page }
+    }
+
+    /// Makes the pages those of an RMM with this size of granules.
+    pub(crate) fn fit<P: Platform>(&mut self, rmm: &Rmm<P>) {
+        self.granule = rmm.granule_size();
+        self.renew_pages();
+    }
+
     /// Refuses a command that needs the pool's pages while the pool has no memory for them.
     ///
     /// # Errors
@@ -545,24 +583,33 @@ impl Pool {
         self.renew_pages();
         match self.missing_pages() {
             0 => Ok(()),
-            bytes => Err(Error::need_memory(command, bytes, MIN_GRANULE)),
+            bytes => Err(Error::need_memory(command, bytes, self.granule.bytes())),
         }
     }
 
-    /// Replaces pages that are missing: the RMM may have taken the one for address lists.
+    /// Replaces pages that are missing: the RMM may have taken the one for address lists, and those
+    /// from before the session may be smaller than its granules.
     pub(crate) fn renew_pages(&mut self) {
+        let granule = self.granule.bytes();
         for page in [&mut self.page, &mut self.list] {
-            if page.is_empty() {
-                let own = self.contents.slots.host_mut().take(MIN_GRANULE, MIN_GRANULE);
-                *page = own.map(typed).unwrap_or_default();
+            if page.bytes() >= granule {
+                continue;
+            }
+            let Some(own) = self.contents.slots.host_mut().take(granule, granule) else { continue };
+            let old = core::mem::replace(page, typed(own));
+            if let Err(old) = self.contents.add(old) {
+                // There is no slot for it; where the other one was, there is.
+                let own = core::mem::replace(page, old);
+                drop(self.contents.add(own));
             }
         }
     }
 
     /// Bytes that become pages of the pool before any other use.
     pub(crate) fn missing_pages(&self) -> u64 {
-        [&self.page, &self.list].into_iter().filter(|page| page.is_empty()).count() as u64
-            * MIN_GRANULE
+        let granule = self.granule.bytes();
+        let pages = [&self.page, &self.list].into_iter();
+        pages.filter(|page| page.bytes() < granule).count() as u64 * granule
     }
 }
 
@@ -612,7 +659,7 @@ impl Pool {
                 kept += 1;
             }
         }
-        if self.bytes() == (0, 0) && self.missing_pages() == Self::PAGES {
+        if self.bytes() == (0, 0) && self.list.is_empty() && self.page.is_empty() {
             self.contents.machine = None;
         }
     }

@@ -126,7 +126,7 @@ fn start<P: Platform>(
 ) -> Result<Progress, Error> {
     let mut page = params.encode();
     auxiliary::list(aux, &mut page);
-    rmm.commands().rec_create(rd, rec, pool.pages().page, &page)
+    rmm.commands().rec_create(rd, rec, pool.pages_for(rmm).page, &page)
 }
 
 impl RecObject {
@@ -194,6 +194,7 @@ impl RecObject {
     ) -> Result<Self, Error> {
         let command = Command::RecCreate;
         let granule = rmm.granule_size().bytes();
+        pool.set_granule_size(rmm.granule_size());
         let aux = match auxiliary::are_needed(rmm) {
             true => auxiliary::check(rmm, rd, pool)?,
             false => pool.check_reserve(command, granule).map(|()| 0)?,

@@ -202,6 +202,8 @@ fn configure<P: Platform>(
     options: SessionOptions,
     pool: &mut Pool,
 ) -> Result<Rmm<P>, Failed<P, SessionError>> {
+    // The RMM reads and writes its configuration in a granule.
+    pool.set_granule_size(options.granule_size);
     if let Err(error) = pool.check_pages(Command::RmmConfigSet) {
         return Err(Failed::new(platform, error.into()));
     }
@@ -209,7 +211,10 @@ fn configure<P: Platform>(
     match found.configure(pool.pages().page) {
         // The driver works on a session; its commands other than those of the operation are refused
         // until the RMM is active.
-        Ok(configured) => Ok(configured.into_active()),
+        Ok(configured) => {
+            pool.set_granule_size(configured.granule_size());
+            Ok(configured.into_active())
+        }
         Err(failed) => Err(Failed::new(failed.kept.into_platform(), failed.error)),
     }
 }

@@ -1,7 +1,7 @@
 //! Creating a Realm.
 
+use rmi_abi::Command;
 use rmi_abi::realm::{RealmParams, RealmParamsPage, S2apEncoding};
-use rmi_abi::{Command, GranuleSize};
 use rmi_host::{Delegated, Error, Failed, Platform, Progress, QuarantineReason, Rd, Rmm};
 use sro::{HostMemory, Pool, drive};
 
@@ -72,7 +72,7 @@ fn start<P: Platform>(
 ) -> Result<Progress, BuildError> {
     let mut page = RealmParamsPage::zeros();
     match params.encode_into(&mut page, rmm.dialect()) {
-        Ok(()) => Ok(rmm.commands().realm_create(rd, pool.pages().page, &page)?),
+        Ok(()) => Ok(rmm.commands().realm_create(rd, pool.pages_for(rmm).page, &page)?),
         Err(error) => Err(BuildError::Config(error.into())),
     }
 }
@@ -86,7 +86,6 @@ impl<'a, P: Platform> Realm<'a, P, New> {
     ///
     /// # Errors
     ///
-    /// [`BuildError::GranuleSize`] when the RMM is configured for granules of more than 4 KiB,
     /// [`BuildError::Config`] when it does not offer what is wanted, [`BuildError::NoAuxTrees`]
     /// when the platform is built without them, and [`BuildError::Storage`] when there is no
     /// storage for the root tables, before any call. Otherwise the reason why the RMM refused; the
@@ -100,9 +99,6 @@ impl<'a, P: Platform> Realm<'a, P, New> {
     ) -> Result<Self, Failed<Records<'a>, BuildError>> {
         let storage = storage.into();
         let size = rmm.granule_size();
-        if size != GranuleSize::Size4KiB {
-            return Err(Failed::new(storage, BuildError::GranuleSize(size)));
-        }
         let mut params = match config.validate_for(size, rmm.features(), rmm.dialect()) {
             Ok(params) => params,
             Err(error) => return Err(Failed::new(storage, error.into())),
@@ -116,6 +112,7 @@ impl<'a, P: Platform> Realm<'a, P, New> {
         let root_bytes = params.geometry.root_bytes();
 
         let pool = memory.pool();
+        pool.set_granule_size(size);
         let taken = InitialGranules::take(rmm, pool, granule, root_bytes, aux_trees);
         let InitialGranules { rd, roots, aux_roots } = match taken {
             Ok(taken) => taken,

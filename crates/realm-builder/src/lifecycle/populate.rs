@@ -392,6 +392,7 @@ impl<P: Platform> RealmCore<'_, P> {
         flags: DataFlags,
     ) -> Result<(), BuildError> {
         let granule = self.granule_bytes();
+        pool.set_granule_size(self.rmm.granule_size());
         pool.check_pages(Command::RttDataMapInit)?;
         // A page that is not populated is put back in front of the rest, with which it is
         // contiguous.

@@ -249,7 +249,7 @@ impl<P: Platform> RealmCore<'_, P> {
             return self.split_first(pool, at, returned);
         }
         let top = self.geometry.unprotected_base();
-        let reached = self.unmap_some(pool.pages().list, at, top)?;
+        let reached = self.unmap_some(pool.pages_for(self.rmm).list, at, top)?;
         *idle = if reached > at.base { 0 } else { idle.saturating_add(1) };
         self.budget_left(Command::RttDataUnmap, *idle, reached)
     }

@@ -263,7 +263,8 @@ impl<P: Platform> RealmCore<'_, P> {
         let (mut at, mut idle) = (range.base(), 0);
         let taken = |at: Ipa| at.checked_offset_from(range.base()).unwrap_or(0);
         while at < range.top() {
-            let (named, mapped) = self.map_some(held, memory.pool().pages().list, at, range.top());
+            let (named, mapped) =
+                self.map_some(held, memory.pool().pages_for(self.rmm).list, at, range.top());
             match mapped {
                 Ok(0) => {
                     // The RMM yielded to an interrupt.

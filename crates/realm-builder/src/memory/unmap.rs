@@ -96,7 +96,7 @@ impl<P: Platform> RealmCore<'_, P> {
         while result.is_ok() {
             let next = self.next_memory(from, range.top());
             let Some(at) = next else { break };
-            match self.unmap_some(memory.pool().pages().list, at, range.top()) {
+            match self.unmap_some(memory.pool().pages_for(self.rmm).list, at, range.top()) {
                 // An RMM that says it stopped inside an entry is not called for that entry forever.
                 Ok(reached) if reached > at.base => (from, idle) = (reached.max(at.top()), 0),
                 Ok(reached) => {

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use rmi_abi::rtt::Level;
 
+use crate::scale::Scale;
 use crate::{BLOCK, GIB, PAGE};
 
 /// One change. Ranges are offsets in a half.
@@ -16,6 +17,25 @@ pub(crate) enum Change {
     Share { at: u64, bytes: u64, alignment: u64 },
     Unshare { at: u64, bytes: u64 },
     Reshare { at: u64, bytes: u64, write: bool },
+}
+
+impl Change {
+    /// The same change on an RMM with granules of another size.
+    pub(crate) fn scaled(&self, scale: Scale) -> Self {
+        let mut scaled = self.clone();
+        let scale = |bytes: &mut u64| *bytes = scale.of(*bytes);
+        match &mut scaled {
+            Self::Map { at, bytes, alignment } | Self::Share { at, bytes, alignment } => {
+                [at, bytes, alignment].into_iter().for_each(scale);
+            }
+            Self::Reclaim { at, bytes }
+            | Self::Fold { at, bytes, .. }
+            | Self::Unshare { at, bytes }
+            | Self::Reshare { at, bytes, .. } => [at, bytes].into_iter().for_each(scale),
+            Self::Scattered { at, .. } | Self::Split { at, .. } => scale(at),
+        }
+        scaled
+    }
 }
 
 /// Ranges close to each other, at and around the boundaries of entries.

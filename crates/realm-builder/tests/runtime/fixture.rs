@@ -7,9 +7,10 @@ use rmi_host::command::SharedAccess;
 use rmi_host::{Platform, Undelegated};
 use sro::{CallbackMemory, FixedPool};
 
+use crate::Heap;
 use crate::change::Change;
 use crate::half::{Half, join};
-use crate::{AREA, BLOCK, GIB, Heap, PAGE};
+use crate::scale::Scale;
 
 /// A Realm and what it should map.
 pub(crate) struct Fixture<'r, 'b, P: Platform, S> {
@@ -19,6 +20,7 @@ pub(crate) struct Fixture<'r, 'b, P: Platform, S> {
     pub(crate) unprotected: u64,
     pub(crate) memory: Half,
     pub(crate) shared: Half,
+    pub(crate) scale: Scale,
 }
 
 fn ipas(base: u64, bytes: u64) -> IpaRange {
@@ -29,7 +31,8 @@ impl<P: Platform, S: NotTerminated> Fixture<'_, '_, P, S> {
     /// Memory with the wanted alignment, or else from what there is.
     fn take(&mut self, bytes: u64, alignment: u64) -> Option<Undelegated> {
         // A GiB by pages would take too many tables.
-        let least = if bytes < GIB { PAGE } else { BLOCK };
+        let Scale { page, block, large } = self.scale;
+        let least = if bytes < large { page } else { block };
         self.heap.take(bytes, alignment.max(least)).or_else(|| self.heap.take(bytes, least))
     }
 
@@ -58,7 +61,8 @@ impl<P: Platform, S: NotTerminated> Fixture<'_, '_, P, S> {
                 }
             }
             Change::Scattered { at, ref pieces } => {
-                let take = |pages: &u64| self.heap.take(pages * PAGE, PAGE);
+                let page = self.scale.page;
+                let take = |pages: &u64| self.heap.take(pages * page, page);
                 let mut memory: Vec<_> = pieces.iter().map_while(take).collect();
                 // So that hardly any piece follows the one before it.
                 memory.reverse();
@@ -101,7 +105,7 @@ impl<P: Platform, S: NotTerminated> Fixture<'_, '_, P, S> {
                 self.take_back(back, &was);
             }
             Change::Split { at, level } => {
-                self.realm.make_tables(self.pool, ipas(at, PAGE), level).unwrap();
+                self.realm.make_tables(self.pool, ipas(at, self.scale.page), level).unwrap();
             }
             Change::Fold { at, bytes, void } => self.fold(ipas(at, bytes), void),
             Change::Share { at, bytes, alignment } => {
@@ -155,7 +159,7 @@ impl<P: Platform, S: NotTerminated> Fixture<'_, '_, P, S> {
         assert!(void || folded.void == 0);
         // What could be a block is one.
         for level in [Level::L1, Level::L2] {
-            let block = level.entry_bytes();
+            let block = self.realm.geometry().entry_bytes(level);
             let first = range.base().align_up(block).unwrap().raw();
             for at in (first..range.top().raw()).step_by(usize::try_from(block).unwrap()) {
                 let run = self.memory.at(at).filter(|_| at + block <= range.top().raw());
@@ -175,10 +179,10 @@ impl<P: Platform, S: NotTerminated> Fixture<'_, '_, P, S> {
         assert_eq!(self.realm.shared_bytes(), self.shared.bytes());
         for (half, from) in [(&self.memory, 0), (&self.shared, self.unprotected)] {
             let (mut at, mut bytes) = (from, 0);
-            while at < from + AREA + 16 * BLOCK {
+            while at < from + self.scale.area() {
                 let (rmm, rd) = (self.realm.rmm(), self.realm.rd());
                 let entry = rmm.commands().rtt_read_entry(rd, Ipa::new(at), Level::L3).unwrap();
-                let size = entry.level.unwrap().entry_bytes();
+                let size = self.realm.geometry().entry_bytes(entry.level.unwrap());
                 let base = at - at % size;
                 let block = ipas(base, size);
                 match (half.at(base), entry.state) {

@@ -7,6 +7,7 @@ mod fixture;
 mod half;
 #[path = "../both/rmms.rs"]
 mod rmms;
+mod scale;
 
 use std::num::NonZeroU32;
 
@@ -14,10 +15,13 @@ use proptest::prelude::*;
 use realm_builder::{
     FixedRecords, NotTerminated, Realm, RealmConfig, Records, ShadowTable, SharedRecord,
 };
-use rmi_abi::{Dialect, PaRange};
+use rmi_abi::rtt::{Geometry, Level};
+use rmi_abi::{Dialect, GranuleSize, PaRange};
 use rmi_conduits::counting::Counting;
 use rmi_host::granules::{AnyGranules, HostOwned};
-use rmi_host::{CountingLedger, Host, HostAccess, Platform, Simulated, Undelegated, leaked};
+use rmi_host::{
+    CountingLedger, Host, HostAccess, Platform, SessionOptions, Simulated, Undelegated, leaked,
+};
 use rmm_model::{Model, Options};
 use sro::{CallbackMemory, FixedPool, GranuleSet};
 
@@ -25,6 +29,7 @@ use change::{Change, change};
 use fixture::Fixture;
 use half::Half;
 use rmms::Both;
+use scale::Scale;
 
 const PAGE: u64 = 0x1000;
 const BLOCK: u64 = 2 << 20;
@@ -38,22 +43,38 @@ type Heap = GranuleSet<HostOwned, Vec<AnyGranules>>;
 #[derive(Clone, Copy, Debug)]
 struct Setting {
     dialect: Dialect,
+    granule: GranuleSize,
     width: u8,
     activated: bool,
     /// Whether the model is busy at every fifth call, and yields at every third.
     interrupted: bool,
 }
 
-fn setting() -> impl Strategy<Value = Setting> {
+fn setting_of(kinds: &'static [(GranuleSize, u8)]) -> impl Strategy<Value = Setting> {
     let dialect = prop::sample::select(&Options::DIALECTS[..]);
-    (dialect, prop::sample::select(vec![36u8, 40]), any::<bool>(), any::<bool>()).prop_map(
-        |(dialect, width, activated, interrupted)| Setting {
+    (dialect, prop::sample::select(kinds), any::<bool>(), any::<bool>()).prop_map(
+        |(dialect, (granule, width), activated, interrupted)| Setting {
             dialect,
+            granule,
             width,
             activated,
             interrupted,
         },
     )
+}
+
+fn setting() -> impl Strategy<Value = Setting> {
+    setting_of(&[(GranuleSize::Size4KiB, 36), (GranuleSize::Size4KiB, 40)])
+}
+
+/// RMMs with larger granules; the walk begins at level 2 or 1.
+fn setting_of_larger_granules() -> impl Strategy<Value = Setting> {
+    setting_of(&[
+        (GranuleSize::Size16KiB, 36),
+        (GranuleSize::Size16KiB, 40),
+        (GranuleSize::Size64KiB, 42),
+        (GranuleSize::Size64KiB, 46),
+    ])
 }
 
 /// Runs the changes on the model.
@@ -78,12 +99,16 @@ fn run_on(
     let (dialect, leaked_before) = (setting.dialect, leaked());
     let (conduit, ledger) = (Counting::new(rmm), CountingLedger::new());
     let whole = memory.range();
-    let mut pool = test_support::pool::<64>(&mut memory, 254 * PAGE);
+    let parts = 1 << (setting.granule.shift() - GranuleSize::Size4KiB.shift());
+    let mut pool = FixedPool::<64>::new();
+    pool.add(memory.take_front(256 * setting.granule.bytes()).unwrap()).unwrap();
     let mut heap = Heap::new((0..4096).map(|_| AnyGranules::empty()).collect());
     heap.insert(memory).unwrap();
     let platform = Host::new(&conduit, rmm).with_ledger(&ledger);
-    let rmm = test_support::open(platform, &mut pool);
-    let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(128).collect();
+    let mut options = SessionOptions::default();
+    options.granule_size = setting.granule;
+    let rmm = sro::open(platform, options, &mut pool).unwrap();
+    let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(128 * parts).collect();
     let mut shared: Vec<SharedRecord> = std::iter::repeat_with(|| None).take(128).collect();
     let mut fixed = FixedRecords::new();
     let records = Records::new(&mut fixed, &mut tables, &mut shared);
@@ -124,9 +149,10 @@ fn change_all<P: Platform, S: NotTerminated>(
 ) {
     let unprotected = realm.geometry().unprotected_base().raw();
     let (memory, shared) = (Half::default(), Half::default());
-    let mut fixture = Fixture { realm, pool, heap, unprotected, memory, shared };
+    let scale = Scale::new(realm.geometry());
+    let mut fixture = Fixture { realm, pool, heap, unprotected, memory, shared, scale };
     for (number, change) in changes.iter().enumerate() {
-        fixture.change(change);
+        fixture.change(&change.scaled(scale));
         assert_eq!(realm.memory_bytes(), fixture.memory.bytes(), "{change:x?}");
         assert_eq!(realm.shared_bytes(), fixture.shared.bytes(), "{change:x?}");
         if number % 8 == 7 {
@@ -176,5 +202,28 @@ proptest! {
             both.take_memory(24 << 20),
             &changes,
         );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 10,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn any_sequence_of_changes_with_larger_granules(
+        setting in setting_of_larger_granules(),
+        by_ranges: bool,
+        changes in prop::collection::vec(change(), 1..32),
+    ) {
+        let mut options = Options::new(setting.dialect).with_all_granules();
+        if by_ranges {
+            options = options.range_capable();
+        }
+        let block = Geometry::with_granule(setting.granule, 48).unwrap().entry_bytes(Level::L2);
+        options.dram = PaRange::with_size(options.dram.base(), 12 * block).unwrap();
+        run_on_model(setting, options, &changes);
     }
 }

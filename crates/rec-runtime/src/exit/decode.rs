@@ -1,7 +1,7 @@
 //! Decodes an exit record into an [`Exit`]. Total: whatever the RMM wrote, the result is an exit,
 //! without a panic.
 
-use rmi_abi::esr::{Esr, ExceptionClass, FaultStatus, fault_address, fault_page};
+use rmi_abi::esr::{Esr, ExceptionClass, FaultStatus, fault_address_in, fault_page};
 use rmi_abi::psci::PsciFunction;
 use rmi_abi::rec::Mpidr;
 use rmi_abi::rtt::{Geometry, Ripas};
@@ -129,7 +129,10 @@ fn abort(record: &ExitRecord, is_fetch: bool, geometry: Geometry, ticket: Ticket
             *exit = Exit::Abort(Abort { page, esr, is_fetch });
         }
         FaultStatus::Translation(_) | FaultStatus::Permission(_) if esr.is_valid_syndrome() => {
-            let (ipa, bytes) = (fault_address(record.hpfar, record.far), esr.access_bytes());
+            let (ipa, bytes) = (
+                fault_address_in(geometry.granule(), record.hpfar, record.far),
+                esr.access_bytes(),
+            );
             if esr.is_write() {
                 let value = x0 & (u64::MAX >> (64 - 8 * u32::from(bytes)));
                 *exit = Exit::MmioStore(MmioStore { ticket, ipa, esr, bytes, value });

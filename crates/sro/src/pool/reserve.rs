@@ -1,7 +1,6 @@
 //! What a pool knows about the memory that commands ask for.
 
-use rmi_abi::Command;
-use rmi_abi::address::MIN_GRANULE;
+use rmi_abi::{Command, GranuleSize};
 
 use crate::operation::Need;
 
@@ -27,12 +26,12 @@ impl Reserves {
         Self([(Command::Version, Reserve { bytes: 0, block: 0 }); COMMANDS]);
 
     /// What a command has asked for; before the first time, what TF-RMM asks for.
-    pub(super) fn of(&self, command: Command) -> Reserve {
+    pub(super) fn of(&self, command: Command, granule: GranuleSize) -> Reserve {
         let known = self.0.iter().find(|(known, _)| *known == command);
         known.map_or(
             Reserve {
-                bytes: if command == Command::RecCreate { 16 * MIN_GRANULE } else { 0 },
-                block: MIN_GRANULE,
+                bytes: if command == Command::RecCreate { 16 * granule.bytes() } else { 0 },
+                block: granule.bytes(),
             },
             |(_, reserve)| *reserve,
         )
@@ -52,7 +51,7 @@ impl Reserves {
 
 #[cfg(test)]
 mod tests {
-    use rmi_abi::GranuleSize;
+    use rmi_abi::address::MIN_GRANULE;
     use rmi_abi::desc::{BlockSize, DonateRequest, OpMemState};
 
     use super::*;
@@ -66,7 +65,7 @@ mod tests {
         };
         let mut reserves = Reserves::UNKNOWN;
         let of = |reserves: &Reserves, command| {
-            let Reserve { bytes, block } = reserves.of(command);
+            let Reserve { bytes, block } = reserves.of(command, GranuleSize::Size4KiB);
             (bytes / MIN_GRANULE, block / MIN_GRANULE)
         };
         assert_eq!(of(&reserves, Command::RecCreate), (16, 1));

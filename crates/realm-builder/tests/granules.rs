@@ -1,0 +1,180 @@
+//! A whole Realm on an RMM with granules of each size: its tables, blocks and measurement are those
+//! of the size, and everything is returned.
+#![cfg(feature = "rim")]
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use realm_builder::{
+    BuildError, Content, FixedRecords, FoldPolicy, Realm, RealmConfig, RecStart, Records, Region,
+    RegionProblem, Rim, ShadowTable, plan,
+};
+use rmi_abi::rec::{Mpidr, RecParams};
+use rmi_abi::rtt::Level;
+use rmi_abi::{Dialect, GranuleSize, Ipa, IpaRange, Pa, PaRange};
+use rmi_host::command::SharedAccess;
+use rmi_host::{CountingLedger, Host, SessionOptions, Undelegated};
+use rmm_model::{Model, Options};
+use sro::{CallbackMemory, FixedPool};
+
+const SIZES: [GranuleSize; 3] =
+    [GranuleSize::Size4KiB, GranuleSize::Size16KiB, GranuleSize::Size64KiB];
+const RAM: u64 = 4 << 30;
+
+fn options(dialect: Dialect) -> Options {
+    let mut options = Options::new(dialect).with_all_granules();
+    options.dram = PaRange::with_size(Pa::new(4 << 30), 8 << 30).unwrap();
+    options
+}
+
+/// Storage for `tables` tables of granules of a size.
+fn shadow_tables(granule: GranuleSize, tables: usize) -> Vec<ShadowTable> {
+    let parts = tables << (granule.shift() - 12);
+    std::iter::repeat_with(ShadowTable::new).take(parts).collect()
+}
+
+fn whole_realm(dialect: Dialect, granule: GranuleSize) {
+    let model = Model::new(options(dialect)).unwrap();
+    let mut all = model.take_memory();
+    let ledger = CountingLedger::new();
+    let mut pool = FixedPool::<32>::new();
+    let bytes = granule.bytes();
+    pool.add(all.take_front(512 * bytes).unwrap()).unwrap();
+    let mut session = SessionOptions::default();
+    session.granule_size = granule;
+    let host = Host::new(&model, &model).with_ledger(&ledger);
+    let rmm = sro::open(host, session, &mut pool).unwrap();
+    assert_eq!(rmm.granule_size(), granule);
+    // The pages through which the host and the RMM communicate are granules.
+    for page in [pool.pages().list.range(), pool.pages().page.range()] {
+        assert!(page.bytes() == bytes && page.is_aligned(bytes));
+    }
+
+    let mut tables = shadow_tables(granule, 8);
+    let (mut fixed, mut shared) = (FixedRecords::new(), [const { None }; 8]);
+    let records = Records::new(&mut fixed, &mut tables, &mut shared);
+    let config = RealmConfig::new(40);
+    let params = config.validate_for(granule, rmm.features(), dialect).unwrap();
+    let geometry = params.geometry;
+    let mut realm = Realm::create(&rmm, &config, records, &mut pool).unwrap();
+    assert_eq!(realm.geometry(), geometry);
+
+    // Content that fills one granule and begins a second one; a block behind it.
+    let content: Vec<u8> = (0..bytes + 0x123).map(|n| (n % 251) as u8).collect();
+    let block = geometry.entry_bytes(Level::L2);
+    let mut take = |bytes, alignment| {
+        let base = all.base().align_up(alignment).unwrap();
+        let before = base.checked_offset_from(all.base()).unwrap();
+        pool_of(&mut all, before);
+        all.take_front(bytes).unwrap()
+    };
+    let mut regions = [
+        Region::new(Ipa::new(RAM + block), take(block, block), Content::Unspecified),
+        Region::new(Ipa::new(RAM), take(2 * bytes, bytes), Content::Measured(&content)),
+        Region::new(
+            Ipa::new(RAM + 2 * bytes),
+            take(2 * bytes, bytes),
+            Content::Unmeasured(&content),
+        ),
+    ];
+    let mut rim = Rim::new(&params, dialect, &mut |_| {}).unwrap();
+    rim.add_regions(&mut regions, geometry, &mut |_| {}).unwrap();
+    realm.populate(&mut pool, &mut regions).unwrap();
+    let start = RecStart { runnable: true, pc: Ipa::new(RAM), gprs: [0; 8] };
+    let rec = realm.create_rec(&mut pool, &start).unwrap();
+    let mpidr = Mpidr::from_index(0);
+    let boot = RecParams { runnable: true, mpidr, pc: RAM, gprs: [0; 8] };
+    rim.add_rec(&boot, &mut |_| {}).unwrap();
+    assert_eq!(model.measurement(realm.rd().pa(), 0), Some(rim.value()));
+    // A verifier that knows only what was measured computes the same.
+    assert_eq!(rec.donated_bytes(), 16 * bytes);
+
+    let rmm_entry = |ipa| rmm.commands().rtt_read_entry(realm.rd(), Ipa::new(ipa), Level::L3);
+    assert_eq!(rmm_entry(RAM).unwrap().level, Some(Level::L3));
+    assert_eq!(rmm_entry(RAM + block).unwrap().level, Some(Level::L2));
+    assert_eq!(realm.memory_bytes(), block + 4 * bytes);
+    let whole = IpaRange::with_size(Ipa::new(RAM + block), block).unwrap();
+    assert_eq!(realm.memory_at(Ipa::new(RAM + block + bytes)), Some(whole));
+
+    let realm = realm.activate().unwrap();
+    let rmm_entry = |ipa| rmm.commands().rtt_read_entry(realm.rd(), Ipa::new(ipa), Level::L3);
+    // What is no whole granule is refused before any call.
+    if granule != GranuleSize::Size4KiB {
+        let calls = model.calls();
+        let part = IpaRange::with_size(Ipa::new(RAM), 0x1000).unwrap();
+        let error = realm.reclaim(&mut pool, part).unwrap_err().error;
+        assert!(is_unaligned(&error), "{error}");
+        let memory = take(0x1000, 0x1000);
+        let failed = realm.map(&mut pool, Ipa::new(RAM - block), memory).unwrap_err();
+        assert!(is_unaligned(&failed.error), "{}", failed.error);
+        pool_put(failed.kept);
+        assert_eq!(model.calls(), calls);
+    }
+    // A page out of the middle of the block: it is split, and folded again later.
+    let page = IpaRange::with_size(Ipa::new(RAM + block + 3 * bytes), bytes).unwrap();
+    let mut back = Vec::new();
+    let mut freeing = CallbackMemory::freeing(&mut pool, |memory| back.push(memory));
+    let _ = realm.reclaim(&mut freeing, page).unwrap();
+    drop(freeing);
+    assert_eq!(back.iter().map(Undelegated::bytes).sum::<u64>(), bytes);
+    assert_eq!(rmm_entry(RAM + block).unwrap().level, Some(Level::L3));
+    realm.map(&mut pool, page.base(), back.pop().unwrap()).unwrap();
+    // The RIPAS of the page that was taken away differs from that of the others.
+    let folded = realm.fold(&mut pool, whole, FoldPolicy::Blocks).unwrap();
+    assert_eq!((folded.blocks, folded.kept), (0, 1));
+    let next = IpaRange::with_size(Ipa::new(RAM + 2 * block), block).unwrap();
+    realm.make_tables(&mut pool, next, Level::L3).unwrap();
+    realm.map(&mut pool, next.base(), take(block, block)).unwrap();
+    let folded = realm.fold(&mut pool, next, FoldPolicy::Blocks).unwrap();
+    assert_eq!((folded.blocks, folded.kept), (1, 0));
+    assert_eq!(rmm_entry(RAM + 2 * block).unwrap().level, Some(Level::L2));
+
+    // Shared by pages and a block.
+    let alias = geometry.unprotected_alias(Ipa::new(RAM)).unwrap();
+    let memory = take(block + bytes, block);
+    realm.share(&mut pool, alias, memory, SharedAccess::MEMORY).unwrap();
+    assert_eq!(rmm_entry(alias.raw()).unwrap().level, Some(Level::L2));
+    assert_eq!(rmm_entry(alias.raw() + block).unwrap().level, Some(Level::L3));
+
+    let tables = plan::shadow_tables(geometry, core::iter::empty());
+    assert_eq!(tables, usize::from(geometry.root_tables()) << (granule.shift() - 12));
+    let mut freed = 0;
+    let mut freeing = CallbackMemory::freeing(&mut pool, |memory| freed += pool_put(memory));
+    let ended = realm.tear_down(&mut freeing, [rec]);
+    drop(freeing);
+    assert_eq!(ended.error, None);
+    assert_eq!(freed, 3 * block + 5 * bytes);
+    pool.undelegate(&rmm);
+    let closed = rmm.close(&mut pool).unwrap();
+    assert!(closed.kept.is_empty());
+    let census = model.census();
+    assert_eq!(census.undelegated, census.total);
+    pool.drain_host(&mut |memory| {
+        pool_put(memory);
+    });
+}
+
+fn is_unaligned(error: &BuildError) -> bool {
+    matches!(error, BuildError::Region { problem: RegionProblem::Unaligned, .. })
+}
+
+/// Returns the length of memory that is not used any more.
+fn pool_put(memory: Undelegated) -> u64 {
+    let bytes = memory.bytes();
+    let _ = memory.into_raw();
+    bytes
+}
+
+/// Skips memory.
+fn pool_of(all: &mut Undelegated, bytes: u64) {
+    if bytes > 0 {
+        pool_put(all.take_front(bytes).unwrap());
+    }
+}
+
+#[test]
+fn a_whole_realm_of_each_granule_size() {
+    for dialect in Options::DIALECTS {
+        for granule in SIZES {
+            whole_realm(dialect, granule);
+        }
+    }
+}
