@@ -80,6 +80,8 @@ fn every_way_to_run_it_ends_in_an_exact_balance() {
         &["--ram", "8", "--yield-every", "2"],
         &["--ram", "8", "--busy-every", "3"],
         &["--ram", "8", "--hash", "sha-512", "--personalize", "mine", "--ipa-width", "44"],
+        &["--ram", "72", "--granule", "16k", "--dialect", "2.0-bet3"],
+        &["--ram", "72", "--granule", "64k", "--yield-every", "2"],
     ] {
         let (out, _) = good(args);
         for said in ["hello", "PSCI CpuOn", "SystemOff", "RMI_REC_ENTER", "read the same RIM"] {
@@ -102,6 +104,49 @@ fn the_measurement_is_that_of_the_image_and_the_configuration() {
     assert_eq!(first, rim(&["--ram", "8", "--range-capable", "--busy-every", "5", image.path()]));
     assert_ne!(first, rim(&["--ram", "8", changed.path()]));
     assert_ne!(first, rim(&["--ram", "8", "--ipa-width", "41", image.path()]));
+}
+
+/// On an RMM with granules of each size: blocks of that size, and the measurement that a verifier
+/// computes from the image and the configuration.
+#[cfg(feature = "rim")]
+#[test]
+fn the_measurement_is_predicted_for_each_granule_size() {
+    use realm_sdk::abi::feature::Features;
+    use realm_sdk::abi::rec::{Mpidr, RecParams};
+    use realm_sdk::abi::{Dialect, GranuleSize, Ipa};
+    use realm_sdk::measurement::{RealmConfig, Rim};
+    use rmm_model::Options;
+
+    let content = flat(33);
+    let image = Image::new("predicted", &content);
+    let dialect = Dialect::TfRmm2026_07;
+    let features = Features::new(dialect, Options::new(dialect).with_all_granules().features);
+    let mut measurements = Vec::new();
+    for (name, granule, ram) in [
+        ("4k", GranuleSize::Size4KiB, "8"),
+        ("16k", GranuleSize::Size16KiB, "72"),
+        ("64k", GranuleSize::Size64KiB, "1032"),
+    ] {
+        let args = ["--range-capable", "--ram", ram, "--granule", name, image.path()];
+        let (out, told) = good(&args);
+        let params = RealmConfig::new(40).validate_for(granule, &features, dialect).unwrap();
+        let entry = Ipa::new(0x4000_0000);
+        let mut rim = Rim::new(&params, dialect, &mut |_| {}).unwrap();
+        rim.add_measured(entry, &content, &mut |_| {}).unwrap();
+        let mpidr = Mpidr::from_index(0);
+        let boot = RecParams { runnable: true, mpidr, pc: entry.raw(), gprs: [0; 8] };
+        rim.add_rec(&boot, &mut |_| {}).unwrap();
+        let digest = rim.digest().to_string();
+        assert!(told.ends_with(digest.strip_prefix("sha-256:").unwrap()), "{told} {digest}");
+        measurements.push(digest);
+        // RAM of two blocks takes few tables, whatever their size.
+        let tables =
+            out.lines().find(|line| line.contains(" KiB measured, ")).expect("their number");
+        let tables: u64 = tables.split_whitespace().rev().nth(1).unwrap().parse().unwrap();
+        assert!((2..=5).contains(&tables), "{name}: {tables} tables");
+    }
+    measurements.dedup();
+    assert_eq!(measurements.len(), 3);
 }
 
 #[test]
@@ -166,6 +211,7 @@ fn bad_input_is_one_line_and_nothing_else() {
         (&["--hash", "md5", good.path()], "md5"),
         (&["--dialect", "1.0", good.path()], "1.0"),
         (&["--busy-every", "1"], "busy_every"),
+        (&["--granule", "8k"], "4k, 16k and 64k"),
         (&["--no-such-option"], "--no-such-option"),
     ] {
         let output = run(args);

@@ -5,8 +5,8 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use lexopt::prelude::*;
-use realm_sdk::abi::Dialect;
 use realm_sdk::abi::realm::{HashAlgorithm, RPV_BYTES};
+use realm_sdk::abi::{Dialect, GranuleSize};
 use rmm_model::Options as ModelOptions;
 
 /// Help, as `--help` prints it.
@@ -16,7 +16,7 @@ Runs a guest image in an Arm CCA Realm on the model RMM, from creation to destru
 Usage: realm_lifecycle [OPTIONS] [IMAGE]
 
 Arguments:
-  [IMAGE]             A flat image (whole 4 KiB granules) or an arm64 `Image`;
+  [IMAGE]             A flat image (whole 4 KiB pages) or an arm64 `Image`;
                       without one, a small built-in image
 
 Realm:
@@ -25,11 +25,13 @@ Realm:
   --personalize TEXT  Realm Personalization Value: up to 64 bytes of text, or
                       0x and up to 128 hex digits
   --ram MIB           Memory of the Realm [default: 256]
-  --pad               Fill a flat image up to whole granules with zeros
+  --pad               Fill a flat image up to whole pages with zeros
 
 Host:
-  --pool GRANULES     Granules of 4 KiB for tables, RECs and the Realm
-                      Descriptor [default: as many as needed]
+  --granule SIZE      4k, 16k or 64k: the size of granules that the RMM is
+                      configured for [default: 4k]
+  --pool GRANULES     Granules for tables, RECs and the Realm Descriptor
+                      [default: as many as needed]
   --trace             Print each RMI call and each exit of a REC, decoded, to
                       standard error
 
@@ -66,6 +68,7 @@ pub(crate) struct Options {
     pub(crate) personalization: [u8; RPV_BYTES],
     pub(crate) ram_mib: u64,
     pub(crate) pad: bool,
+    pub(crate) granule: GranuleSize,
     pub(crate) pool: Option<u64>,
     pub(crate) trace: bool,
     pub(crate) dialect: Dialect,
@@ -83,6 +86,7 @@ impl Default for Options {
             personalization: [0; RPV_BYTES],
             ram_mib: 256,
             pad: false,
+            granule: GranuleSize::Size4KiB,
             pool: None,
             trace: false,
             dialect: Dialect::TfRmm2026_07,
@@ -110,6 +114,7 @@ fn parse_args(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, le
             }
             Long("ram") => options.ram_mib = parser.value()?.parse()?,
             Long("pad") => options.pad = true,
+            Long("granule") => options.granule = parser.value()?.parse_with(granule)?,
             Long("pool") => options.pool = Some(parser.value()?.parse()?),
             Long("trace") => options.trace = true,
             Long("dialect") => options.dialect = parser.value()?.parse_with(dialect)?,
@@ -136,6 +141,15 @@ fn dialect(name: &str) -> Result<Dialect, String> {
         .into_iter()
         .find(|dialect| dialect.name() == name)
         .ok_or_else(|| format!("the dialects of the model are {}", ModelOptions::dialect_names()))
+}
+
+fn granule(name: &str) -> Result<GranuleSize, &'static str> {
+    match name {
+        "4k" => Ok(GranuleSize::Size4KiB),
+        "16k" => Ok(GranuleSize::Size16KiB),
+        "64k" => Ok(GranuleSize::Size64KiB),
+        _ => Err("the sizes of granules are 4k, 16k and 64k"),
+    }
 }
 
 fn hash(name: &str) -> Result<HashAlgorithm, &'static str> {

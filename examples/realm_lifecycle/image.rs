@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
-use realm_sdk::abi::Ipa;
+use realm_sdk::abi::{GranuleSize, Ipa};
 use realm_sdk::measurement::image;
 use realm_sdk::measurement::image::arm64::Arm64Header;
 
@@ -97,8 +97,8 @@ impl Image {
         Ok(Self { name, kind, content, offset, footprint })
     }
 
-    /// RAM that the content takes, in whole granules.
-    pub(crate) fn granule_bytes(&self) -> u64 {
-        (self.content.len() as u64).next_multiple_of(GRANULE)
+    /// RAM that the content takes, in whole granules of this size.
+    pub(crate) fn granule_bytes(&self, granule: GranuleSize) -> u64 {
+        (self.content.len() as u64).next_multiple_of(granule.bytes())
     }
 }

@@ -3,11 +3,11 @@
 use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use realm_sdk::abi::address::MIN_GRANULE;
+use realm_sdk::abi::desc::BlockSize;
 use realm_sdk::abi::realm::HashAlgorithm;
 use realm_sdk::abi::rec::Mpidr;
 use realm_sdk::abi::rtt::Geometry;
-use realm_sdk::abi::{Ipa, IpaRange};
+use realm_sdk::abi::{GranuleSize, Ipa, IpaRange};
 use realm_sdk::builder::{
     AnyRealm, Content, FixedRecords, New, Realm, RealmConfig, RecStart, Records, Region,
     ShadowTable, plan,
@@ -57,7 +57,7 @@ pub(crate) struct Plan {
 impl Plan {
     /// Plans without asking an RMM: what is impossible is refused before there is one.
     pub(crate) fn new(options: &Options, image: &Image, ram: u64) -> Result<Self, Failure> {
-        let geometry = Geometry::new(options.ipa_width)?;
+        let geometry = Geometry::with_granule(options.granule, options.ipa_width)?;
         let ram = IpaRange::with_size(Ipa::new(RAM_BASE), ram)?;
         if !geometry.range_is_protected(&ram) {
             let (mib, width) = (options.ram_mib, options.ipa_width);
@@ -80,7 +80,8 @@ impl Plan {
             return Err(too_large());
         }
         let (before, from_image) = ram.split_at(image.offset).ok_or_else(too_large)?;
-        let (at, after) = from_image.split_at(image.granule_bytes()).ok_or_else(too_large)?;
+        let (at, after) =
+            from_image.split_at(image.granule_bytes(options.granule)).ok_or_else(too_large)?;
         let (_, end) = ram.split_at(free).ok_or_else(too_large)?;
         let (mailbox, scratch) = end.split_at(2 << 20).ok_or_else(too_large)?;
         let layout = Layout {
@@ -90,7 +91,7 @@ impl Plan {
             entry: at.base(),
         };
         let below = plan::tables(geometry, ram, realm_sdk::abi::rtt::Level::L3).count();
-        let tables = below + usize::from(geometry.root_tables());
+        let tables = plan::shadow_tables(geometry, core::iter::once(ram));
         let pool = below as u64
             + u64::from(geometry.root_tables()) * 2
             + u64::from(RECS) * REC_GRANULES
@@ -120,23 +121,24 @@ pub(crate) fn run_realm(
     );
 
     let mut pool = FixedPool::<128>::new();
-    if let Err(pages) = pool.add(heap.take(Pool::PAGES, MIN_GRANULE)?) {
+    let granule = options.granule.bytes();
+    pool.set_granule_size(options.granule);
+    if let Err(pages) = pool.add(heap.take(Pool::pages_bytes(options.granule), granule)?) {
         heap.put(pages);
         return Err(Failure::Broken("the pool's pages belong to another machine".into()));
     }
     let granules = options.pool.unwrap_or(plan.pool);
     if granules > 0 {
-        let stock =
-            match granules.checked_mul(MIN_GRANULE).map(|bytes| heap.take(bytes, 16 * MIN_GRANULE))
-            {
-                Some(Ok(stock)) => stock,
-                _ => {
-                    pool.drain_host(&mut |memory| heap.put(memory));
-                    return Err(Failure::Input(format!(
-                        "the machine does not have {granules} granules for the pool (--pool)"
-                    )));
-                }
-            };
+        let stock = match granules.checked_mul(granule).map(|bytes| heap.take(bytes, 16 * granule))
+        {
+            Some(Ok(stock)) => stock,
+            _ => {
+                pool.drain_host(&mut |memory| heap.put(memory));
+                return Err(Failure::Input(format!(
+                    "the machine does not have {granules} granules for the pool (--pool)"
+                )));
+            }
+        };
         if let Err(stock) = pool.add(stock) {
             heap.put(stock);
         }
@@ -169,7 +171,9 @@ fn open<'m>(
     pool: &mut FixedPool<128>,
 ) -> Result<Session<Board<'m>>, Failure> {
     // The session detects the dialect; the option is for the model.
-    let session = sro::open(platform, SessionOptions::default(), pool)?;
+    let mut session_options = SessionOptions::default();
+    session_options.granule_size = options.granule;
+    let session = sro::open(platform, session_options, pool)?;
     let features = session.features();
     let hashes = [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512]
         .into_iter()
@@ -187,6 +191,9 @@ fn open<'m>(
         return Err(Failure::Broken(
             "the session detected another dialect than that of the RMM".into(),
         ));
+    }
+    if options.granule != GranuleSize::Size4KiB {
+        say!("rmm      granules of {} KiB", session.granule_size().bytes() >> 10);
     }
     say!("rmm      {}", if session.was_active() { "was active" } else { "activated" });
     Ok(session)
@@ -255,16 +262,17 @@ fn build<P: Platform>(
     heap: &mut HostHeap,
     recs: &mut Vec<RecObject>,
 ) -> Result<(), Failure> {
+    let block = BlockSize::Level2.bytes(realm.rmm().granule_size());
     let mut regions = vec![Region::new(
         plan.image.base(),
-        heap.take(plan.image.bytes(), 2 << 20)?,
+        heap.take(plan.image.bytes(), block)?,
         Content::Measured(&image.content),
     )];
     for range in &plan.rest {
-        // With the same offset from a 2 MiB boundary in host memory and IPA space, blocks map as
-        // much as possible.
-        let skew = range.base().raw() % (2 << 20);
-        let mut memory = heap.take(range.bytes() + skew, 2 << 20)?;
+        // With the same offset from the boundary of a block in host memory and IPA space, blocks
+        // map as much as possible.
+        let skew = range.base().raw() % block;
+        let mut memory = heap.take(range.bytes() + skew, block)?;
         if let Some(front) = memory.take_front(skew) {
             heap.put(front);
         }
@@ -293,9 +301,10 @@ fn build<P: Platform>(
     );
 
     let rd = realm.rd().pa();
+    let granule = realm.rmm().granule_size().bytes();
     for index in 0..RECS {
         // One run for the REC and the memory that it asks for costs the fewest calls.
-        pool.prefill(realm.rmm(), REC_GRANULES * MIN_GRANULE, MIN_GRANULE)?;
+        pool.prefill(realm.rmm(), REC_GRANULES * granule, granule)?;
         let start = RecStart { runnable: index == 0, pc: plan.layout.entry, gprs: [0; 8] };
         recs.push(realm.create_rec(pool, &start)?);
     }
@@ -333,7 +342,8 @@ fn run<P: Platform>(
     let (mut vcpus, mut states) = (Vec::new(), Vec::new());
     let interface = InterfaceState::new(model.cpu(0).vtr());
     while let Some(object) = recs.pop() {
-        match heap.take(MIN_GRANULE, MIN_GRANULE) {
+        let granule = rmm.granule_size().bytes();
+        match heap.take(granule, granule) {
             Ok(page) => {
                 let rec = Rec::new(object, page, geometry);
                 let trapped = rec.trap_waiting(true, false);

@@ -3,7 +3,8 @@
 use std::fmt::Arguments;
 
 use realm_sdk::abi::address::MIN_GRANULE;
-use realm_sdk::abi::{Pa, PaRange};
+use realm_sdk::abi::desc::BlockSize;
+use realm_sdk::abi::{GranuleSize, Pa, PaRange};
 use realm_sdk::conduits::counting::Counting;
 use realm_sdk::conduits::tracing::Tracing;
 use realm_sdk::host::granules::{AnyGranules, HostOwned};
@@ -90,7 +91,11 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     model_options.yield_every = options.yield_every;
     model_options.busy_every = options.busy_every;
     // RAM, the memory that the host needs in addition, and space to align both.
-    let dram = (ram + 64 * MIB).next_multiple_of(1 << 30) + (1 << 30);
+    let mut dram = (ram + 64 * MIB).next_multiple_of(1 << 30) + (1 << 30);
+    if options.granule != GranuleSize::Size4KiB {
+        model_options = model_options.with_all_granules();
+        dram += 4 * BlockSize::Level2.bytes(options.granule);
+    }
     model_options.dram = PaRange::with_size(Pa::new(0x8000_0000), dram)?;
     let model = Model::new(model_options).map_err(|error| Failure::Input(error.to_string()))?;
 
@@ -103,7 +108,8 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     let board = Host::new(&conduit, &model).with_ledger(&ledger).with_quarantine(&quarantine);
     let mut heap = HostHeap::new(model.take_memory());
 
-    let result = lifecycle::run_realm(options, &image, &plan, &model, board, &mut heap);
+    let result = lifecycle::run_realm(options, &image, &plan, &model, board, &mut heap)
+        .map_err(|failure| failure.in_granules(options.granule));
 
     let balance = ledger.balance();
     if result.as_ref().is_err_and(Failure::is_input) && balance == Balance::default() {

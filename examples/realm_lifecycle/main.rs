@@ -20,8 +20,7 @@ use std::process::ExitCode;
 use cli::Invocation;
 use output::{complain, say};
 use realm_sdk::Error;
-use realm_sdk::abi::Command;
-use realm_sdk::abi::address::MIN_GRANULE;
+use realm_sdk::abi::{Command, GranuleSize};
 use realm_sdk::builder::BuildError;
 use realm_sdk::host::Error as CallError;
 
@@ -47,6 +46,18 @@ where
 }
 
 impl Failure {
+    /// The failure with a lack of memory in granules, the unit of the option.
+    pub(crate) fn in_granules(self, granule: GranuleSize) -> Self {
+        let Self::Sdk(Error::Call(error @ CallError::NeedMemory { bytes, .. })) = self else {
+            return self;
+        };
+        let command = error.command().map_or("a command", Command::name);
+        let granules = bytes.div_ceil(granule.bytes());
+        Self::Input(format!(
+            "the pool is too small: {command} needs {granules} granules more (--pool)"
+        ))
+    }
+
     /// Whether the user asked for something impossible.
     pub(crate) fn is_input(&self) -> bool {
         match self {
@@ -58,7 +69,6 @@ impl Failure {
                     | Error::Geometry(_)
                     | Error::Range(_)
                     | Error::Build(BuildError::Region { .. } | BuildError::Storage { .. })
-                    | Error::Call(CallError::NeedMemory { .. })
             ),
         }
     }
@@ -68,15 +78,6 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Input(message) | Self::Broken(message) => f.write_str(message),
-            // In granules, the unit of the option.
-            Self::Sdk(Error::Call(error @ CallError::NeedMemory { bytes, .. })) => {
-                let command = error.command().map_or("a command", Command::name);
-                let granules = bytes.div_ceil(MIN_GRANULE);
-                write!(
-                    f,
-                    "the pool is too small: {command} needs {granules} granules more (--pool)"
-                )
-            }
             Self::Sdk(error) => error.fmt(f),
         }
     }

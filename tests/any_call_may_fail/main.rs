@@ -11,7 +11,7 @@ use std::num::NonZeroU32;
 
 use proptest::prelude::*;
 use realm_sdk::abi::result::OpMemReq;
-use realm_sdk::abi::{Dialect, ResultWord, Status};
+use realm_sdk::abi::{Dialect, GranuleSize, ResultWord, Status};
 use realm_sdk::conduits::inject::Fault;
 use realm_sdk::host::Registers;
 use realm_sdk::host::conduit::{NO_ANSWER, NOT_SENT};
@@ -277,5 +277,30 @@ proptest! {
         let fault =
             if afterwards { Fault::Afterwards(registers) } else { Fault::Instead(registers) };
         check(&Scenario::new(dialect).with_fault(at, fault).run().0, fault, "a random fault");
+    }
+}
+
+/// The same on RMMs with larger granules, with some faults at some calls.
+#[test]
+fn with_larger_granules() {
+    let faults = [
+        Fault::Instead(answer(word(Status::ErrorInput), 0)),
+        Fault::Instead(answer(word(Status::Busy), 0)),
+        Fault::Instead(answer(word(Status::Success), 0x1000)),
+        Fault::Afterwards(answer(word(Status::Success), 0x1_0000)),
+        Fault::Afterwards(NO_ANSWER),
+    ];
+    for (granule, stride) in [(GranuleSize::Size16KiB, 2), (GranuleSize::Size64KiB, 11)] {
+        for (fault, dialect) in faults.into_iter().zip(DIALECTS.into_iter().cycle()) {
+            let scenario = || Scenario::new(dialect).with_granule(granule);
+            for at in (0..).step_by(stride) {
+                let (ending, injected) = scenario().with_fault(at, fault).run();
+                check(&ending, fault, &format!("{granule:?}, {dialect}, call {at}, {fault:x?}"));
+                if !injected {
+                    assert!(ending.is_good(granule), "{granule:?}: {ending:?}");
+                    break;
+                }
+            }
+        }
     }
 }

@@ -2,10 +2,11 @@
 //! Realm boots and turns itself off.
 
 use realm_sdk::abi::address::MIN_GRANULE;
+use realm_sdk::abi::desc::BlockSize;
 use realm_sdk::abi::rtt::Ripas;
-use realm_sdk::abi::{Command, Dialect, Ipa, IpaRange, Pa, PaRange};
+use realm_sdk::abi::{Command, Dialect, GranuleSize, Ipa, Pa, PaRange};
 use realm_sdk::builder::{
-    Active, Content, New, Realm, RealmConfig, RealmStorage, RecStart, Region,
+    Active, Content, FixedRecords, New, Realm, RealmConfig, RecStart, Records, Region, ShadowTable,
 };
 use realm_sdk::conduits::inject::{Fault, Injecting, Rule};
 use realm_sdk::host::granules::{AnyGranules, HostOwned};
@@ -21,6 +22,7 @@ use rmm_model::{Action, GranuleState, Model, Options, Script};
 use crate::runtime::{self, Stop};
 
 const DRAM: u64 = 16 << 20;
+const BLOCK: u64 = 2 << 20;
 pub(crate) const RAM: u64 = 0x4000_0000;
 
 /// A scenario, with the RMM and the fault that it runs with.
@@ -31,6 +33,7 @@ pub(crate) struct Scenario {
     /// A command that meets the fault at each of its calls.
     never: Option<Command>,
     one_by_one: bool,
+    granule: GranuleSize,
     setup: Setup,
     course: Course,
 }
@@ -75,6 +78,16 @@ impl Ending {
         balanced: true,
     };
 
+    /// Whether it is [`Ending::GOOD`], with memory for granules of this size.
+    pub(crate) fn is_good(&self, granule: GranuleSize) -> bool {
+        self.host == Scale(granule).of(DRAM) / MIN_GRANULE
+            && self.quarantined == 0
+            && self.lost.is_empty()
+            && self.not_undelegated.is_empty()
+            && self.succeeded
+            && self.balanced
+    }
+
     /// Panics if a granule is lost, or if the host has a token for one that is not undelegated.
     pub(crate) fn check(&self, when: &str) {
         self.check_after_false_answer(when);
@@ -117,6 +130,7 @@ impl Scenario {
             persists: false,
             never: None,
             one_by_one: false,
+            granule: GranuleSize::Size4KiB,
             setup: |_| {},
             course: Course::Boot,
         }
@@ -136,6 +150,11 @@ impl Scenario {
         Self { one_by_one: true, ..self }
     }
 
+    /// On an RMM with granules of this size. Pages and blocks have their sizes.
+    pub(crate) fn with_granule(self, granule: GranuleSize) -> Self {
+        Self { granule, ..self }
+    }
+
     /// With an RMM that has other options.
     pub(crate) fn with_setup(self, setup: Setup) -> Self {
         Self { setup, ..self }
@@ -153,7 +172,11 @@ impl Scenario {
     /// Runs the scenario; says how it ended and whether the fault was injected.
     pub(crate) fn run(&self) -> (Ending, bool) {
         let mut options = Options::new(self.dialect);
-        options.dram = PaRange::with_size(options.dram.base(), DRAM).unwrap();
+        let scale = Scale(self.granule);
+        options.dram = PaRange::with_size(options.dram.base(), scale.of(DRAM)).unwrap();
+        if self.granule != GranuleSize::Size4KiB {
+            options = options.with_all_granules();
+        }
         if !self.one_by_one {
             options = options.range_capable();
         }
@@ -177,7 +200,7 @@ impl Scenario {
         let range = whole.range();
         let mut heap = Heap::new((0..256).map(|_| AnyGranules::empty()).collect());
         heap.insert(whole).unwrap();
-        let succeeded = session(platform, &model, &mut heap, self.course);
+        let succeeded = session(platform, &model, &mut heap, self.course, scale);
 
         let mut known: Vec<PaRange> = heap.iter().collect();
         let mut quarantined = 0;
@@ -208,6 +231,26 @@ impl Scenario {
     }
 }
 
+/// The size of granules, by which lengths change: each is some blocks of 2 MiB and some pages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scale(pub(crate) GranuleSize);
+
+impl Scale {
+    /// Length of as many blocks and pages.
+    pub(crate) fn of(self, bytes: u64) -> u64 {
+        bytes / BLOCK * BlockSize::Level2.bytes(self.0) + bytes % BLOCK / MIN_GRANULE * self.page()
+    }
+
+    fn page(self) -> u64 {
+        self.0.bytes()
+    }
+
+    /// An address so far from the start of RAM.
+    fn ram(self, offset: u64) -> Ipa {
+        Ipa::new(RAM + self.of(offset))
+    }
+}
+
 /// The parts of `whole` that are in none of `parts`, and those that are in two of them.
 fn gaps(whole: PaRange, mut parts: Vec<PaRange>) -> Vec<PaRange> {
     parts.sort();
@@ -225,11 +268,20 @@ fn gaps(whole: PaRange, mut parts: Vec<PaRange>) -> Vec<PaRange> {
     gaps
 }
 
-fn session<P: Platform>(platform: P, model: &Model, heap: &mut Heap, course: Course) -> bool {
+fn session<P: Platform>(
+    platform: P,
+    model: &Model,
+    heap: &mut Heap,
+    course: Course,
+    scale: Scale,
+) -> bool {
+    let page = scale.page();
     let mut pool = FixedPool::<32>::new();
-    pool.add(heap.take(Pool::PAGES, 0x1000).unwrap()).unwrap();
-    pool.add(heap.take(64 * 0x1000, 0x10000).unwrap()).unwrap();
+    pool.set_granule_size(scale.0);
+    pool.add(heap.take(Pool::pages_bytes(scale.0), page).unwrap()).unwrap();
+    pool.add(heap.take(64 * page, 16 * page).unwrap()).unwrap();
     let mut options = SessionOptions::default();
+    options.granule_size = scale.0;
     // Enough for one busy answer, and small for an RMM that is always busy.
     options.retry_budget = RetryBudget { busy: 3, blocked: 3, steps: 50, ..RetryBudget::default() };
     let Ok(rmm) = open(platform, options, &mut pool) else {
@@ -250,12 +302,16 @@ fn realm<P: Platform>(
     pool: &mut FixedPool<32>,
     heap: &mut Heap,
 ) -> bool {
-    let mut storage = RealmStorage::<16, 16>::new();
-    let Ok(mut realm) = Realm::create(rmm, &RealmConfig::new(36), &mut storage, pool) else {
+    let scale = Scale(rmm.granule_size());
+    let parts = 1 << (scale.0.shift() - GranuleSize::Size4KiB.shift());
+    let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(16 * parts).collect();
+    let (mut fixed, mut shared) = (FixedRecords::new(), [const { None }; 16]);
+    let records = Records::new(&mut fixed, &mut tables, &mut shared);
+    let Ok(mut realm) = Realm::create(rmm, &RealmConfig::new(36), records, pool) else {
         return false;
     };
     let mut recs = Vec::new();
-    if !build(&mut realm, model, pool, heap, &mut recs) {
+    if !build(&mut realm, model, pool, heap, &mut recs, scale) {
         tear_down(realm, recs, pool, heap);
         return false;
     }
@@ -289,23 +345,26 @@ fn build<P: Platform>(
     pool: &mut FixedPool<32>,
     heap: &mut Heap,
     recs: &mut Vec<RecObject>,
+    scale: Scale,
 ) -> bool {
-    let image = [0xa5; 0x2800];
+    let page = scale.page();
+    let image = vec![0xa5; usize::try_from(5 * page / 2).unwrap()];
     let mut regions = [
         Region::new(
-            Ipa::new(RAM + 0x3000),
-            heap.take(0x20_0000, 0x20_0000).unwrap(),
+            scale.ram(0x3000),
+            heap.take(scale.of(0x20_0000), scale.of(0x20_0000)).unwrap(),
             Content::Unspecified,
         ),
-        Region::new(Ipa::new(RAM), heap.take(0x3000, 0x1000).unwrap(), Content::Measured(&image)),
+        Region::new(Ipa::new(RAM), heap.take(3 * page, page).unwrap(), Content::Measured(&image)),
         Region::new(
-            Ipa::new(RAM + 0x40_0000),
-            heap.take(0x40_0000, 0x20_0000).unwrap(),
+            scale.ram(0x40_0000),
+            heap.take(scale.of(0x40_0000), scale.of(0x20_0000)).unwrap(),
             Content::Unspecified,
         ),
     ];
     // In one call, or in parts that end inside regions.
-    let at_once = if realm.rmm().dialect() == Dialect::V2_0Bet3 { 0x21_0000 } else { u64::MAX };
+    let at_once =
+        if realm.rmm().dialect() == Dialect::V2_0Bet3 { scale.of(0x21_0000) } else { u64::MAX };
     let populated = loop {
         match realm.populate_some(pool, &mut regions, at_once) {
             Ok(0) => break Ok(()),
@@ -316,7 +375,7 @@ fn build<P: Platform>(
     for region in regions {
         heap.insert(region.into_memory()).unwrap();
     }
-    if populated.is_err() || pool.prefill(realm.rmm(), 17 * 0x1000, 0x1000).is_err() {
+    if populated.is_err() || pool.prefill(realm.rmm(), 17 * page, page).is_err() {
         return false;
     }
     for index in 0..2 {
@@ -331,16 +390,11 @@ fn build<P: Platform>(
     let first = vec![
         Action::Store { ipa: uart, bytes: 4, value: 1 },
         Action::Load { ipa: uart, bytes: 1 },
-        Action::ipa_state_set(
-            Ipa::new(RAM + 0x40_1000),
-            Ipa::new(RAM + 0x40_3000),
-            Ripas::Empty,
-            0,
-        ),
-        Action::Store { ipa: Ipa::new(RAM + 0x2000), bytes: 2, value: 7 },
-        Action::host_call(Ipa::new(RAM + 0x2000)),
-        Action::ipa_state_set(Ipa::new(RAM + 0x80_0000), Ipa::new(RAM + 0x80_1000), Ripas::Ram, 0),
-        Action::Load { ipa: Ipa::new(RAM + 0x80_0000), bytes: 8 },
+        Action::ipa_state_set(scale.ram(0x40_1000), scale.ram(0x40_3000), Ripas::Empty, 0),
+        Action::Store { ipa: scale.ram(0x2000), bytes: 2, value: 7 },
+        Action::host_call(scale.ram(0x2000)),
+        Action::ipa_state_set(scale.ram(0x80_0000), scale.ram(0x80_1000), Ripas::Ram, 0),
+        Action::Load { ipa: scale.ram(0x80_0000), bytes: 8 },
         Action::psci_cpu_on(1, RAM, 0),
         Action::psci_system_off(),
     ];
@@ -357,9 +411,10 @@ fn run<P: Platform>(
     recs: &mut Vec<RecObject>,
 ) -> bool {
     let (rmm, geometry) = (realm.rmm(), realm.geometry());
+    let page = geometry.granule().bytes();
     let mut vcpus: Vec<_> = recs
         .drain(..)
-        .map(|object| Rec::new(object, heap.take(0x1000, 0x1000).unwrap(), geometry))
+        .map(|object| Rec::new(object, heap.take(page, page).unwrap(), geometry))
         .collect();
     let off = first_cpu(rmm, realm, pool, heap, &mut vcpus);
     for rec in vcpus {
@@ -393,9 +448,9 @@ fn first_cpu<P: Platform>(
             }
             Exit::HostCall(call) => call.not_supported(),
             Exit::Fault(fault) => {
-                let page = IpaRange::with_size(fault.page(), 0x1000).unwrap();
-                let Some(memory) = heap.take(0x1000, 0x1000) else { return false };
-                match realm.map(pool, page.base(), memory) {
+                let bytes = realm.geometry().granule().bytes();
+                let Some(memory) = heap.take(bytes, bytes) else { return false };
+                match realm.map(pool, fault.page(), memory) {
                     Ok(()) => fault.retry(),
                     Err(failed) => {
                         heap.insert(failed.kept).unwrap();
