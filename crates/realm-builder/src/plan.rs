@@ -70,6 +70,42 @@ pub fn runs_of<'e>(
     })
 }
 
+/// Whether memory of COARSE tracking regions, which are `region` bytes large and aligned, can be
+/// mapped at `ipa`: every block is a region.
+///
+/// The RMM refuses to map such memory by smaller blocks, and to unmap a part of a region, with
+/// `RMI_ERROR_TRACKING`; who has the memory does not change then. Memory that is used by smaller
+/// parts has to be FINE (`sro::FineRegions`).
+///
+/// ```
+/// use realm_builder::plan;
+/// use rmi_abi::rtt::{Geometry, Level};
+/// use rmi_abi::{Ipa, Pa, PaRange};
+///
+/// let geometry = Geometry::with_start_level(40, Level::L1)?;
+/// let memory = PaRange::with_size(Pa::new(0xc000_0000), 1 << 30)?;
+/// let fits = |ipa| {
+///     plan::fits_coarse(geometry, Ipa::new(ipa), memory, 1 << 30, Level::L1, &|_, _| false)
+/// };
+/// assert!(fits(0x4000_0000));
+/// // By blocks of 2 MiB.
+/// assert!(!fits(0x4020_0000));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+pub fn fits_coarse(
+    geometry: Geometry,
+    ipa: Ipa,
+    memory: PaRange,
+    region: u64,
+    top_level: Level,
+    exists: Exists<'_>,
+) -> bool {
+    memory.is_aligned(region)
+        && runs_of(geometry, ipa, Some(memory).into_iter(), top_level, exists)
+            .all(|run| geometry.entry_bytes(run.level) == region)
+}
+
 /// The runs of one piece of memory, split where tables exist below the entries that it would be
 /// mapped by.
 #[derive(Clone)]

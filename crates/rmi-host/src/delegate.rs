@@ -224,7 +224,7 @@ impl<P: Platform> Rmm<P> {
             let part = match error {
                 Error::Refused(refusal) if refusal.result().is_not_supported() => None,
                 Error::Refused(_) | Error::Violation { .. } | Error::Unclear(_) => {
-                    memory.take_front(self.unit(&error, memory.range()))
+                    memory.take_front(self.refused_bytes(&error, memory.range()))
                 }
                 _ => None,
             };
@@ -251,8 +251,9 @@ impl<P: Platform> Rmm<P> {
     }
 
     /// How many bytes at the front of a range a refusal to undelegate it concerns: a granule, or
-    /// as much of it as is in a region that is tracked as a whole.
-    fn unit(&self, error: &Error, range: PaRange) -> u64 {
+    /// as much of it as is in a region that is tracked as a whole. That may take a call.
+    #[doc(hidden)]
+    pub fn refused_bytes(&self, error: &Error, range: PaRange) -> u64 {
         let granule = self.granule_size().bytes();
         let region = self.tracking_region_size().unwrap_or(granule);
         let is_part = error.status() == Some(Status::ErrorTracking);

@@ -43,8 +43,9 @@ impl FineRegion {
 ///
 /// Memory can be used granule by granule (for descriptors, tables, RECs, pages of a Realm, and what
 /// a [`Pool`] has) only in a region that is FINE. In a COARSE one it is delegated, mapped and
-/// unmapped as a whole, which takes no memory to track. An RMM that starts with COARSE regions takes
-/// memory for each that becomes FINE, and returns it when the region is COARSE again or not tracked.
+/// unmapped as a whole, which takes no memory to track. An RMM that starts with COARSE regions
+/// takes memory for each that becomes FINE, and returns it when the region is COARSE again or not
+/// tracked.
 ///
 /// ```
 /// use rmi_abi::granule::{TrackingRegionSize, TrackingRegionState};

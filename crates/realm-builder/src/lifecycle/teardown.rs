@@ -249,7 +249,16 @@ impl<P: Platform> RealmCore<'_, P> {
             return self.split_first(pool, at, returned);
         }
         let top = self.geometry.unprotected_base();
-        let reached = self.unmap_some(pool.pages_for(self.rmm).list, at, top)?;
+        let reached = match self.unmap_some(pool.pages_for(self.rmm).list, at, top) {
+            // A block was split, and its memory is tracked as a whole.
+            Err(error)
+                if error.status() == Some(Status::ErrorTracking)
+                    && self.fold_around(pool, at, IpaRange::new_or_empty(Ipa::new(0), top)) =>
+            {
+                return Ok(());
+            }
+            reached => reached?,
+        };
         *idle = if reached > at.base { 0 } else { idle.saturating_add(1) };
         self.budget_left(Command::RttDataUnmap, *idle, reached)
     }

@@ -8,7 +8,7 @@ use sro::{HostMemory, Pool};
 
 use crate::error::BuildError;
 use crate::memory::realm_core::RealmCore;
-use crate::shadow::Foldable;
+use crate::shadow::{At, Foldable};
 
 /// Which tables are folded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +95,22 @@ impl<P: Platform> RealmCore<'_, P> {
             }
         }
         Ok(folded)
+    }
+
+    /// Folds the table that an entry is in, if that lies in a claimed range as a whole: memory of a
+    /// tracking region that is tracked as a whole (COARSE) is unmapped by a block of its size only.
+    /// Whether the entry is part of a block now.
+    pub(crate) fn fold_around(&self, pool: &mut Pool, at: At, range: IpaRange) -> bool {
+        let (level, base) = (at.level, self.geometry.table_base(at.base, at.level));
+        let table = IpaRange::with_size_or_empty(base, self.geometry.table_bytes(level));
+        if level <= self.geometry.start_level() || !range.contains_range(&table) {
+            return false;
+        }
+        let what = self.shadow.lock().foldable(level, base);
+        let mut folded = Folded::default();
+        what == Some(Foldable::Block)
+            && self.fold_trees(pool, level, base, Foldable::Block, &mut folded).is_ok()
+            && folded.blocks > 0
     }
 
     /// What the next table of a level covers, from an address on, that may exist and ends below

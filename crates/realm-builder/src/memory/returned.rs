@@ -39,8 +39,8 @@ impl ReturnedRanges {
         (self.doubt, self.sending) = (false, false);
     }
 
-    /// Undelegates what one call returns of the run; for a granule that is refused, a few calls are
-    /// made.
+    /// Undelegates what one call returns of the run. For a granule that is refused, or a region
+    /// that is tracked as a whole, a few calls are made.
     pub(crate) fn send_some<P: Platform>(
         &mut self,
         rmm: &Rmm<P>,
@@ -52,10 +52,8 @@ impl ReturnedRanges {
             Err(error) => {
                 // All of it may be the host's already.
                 self.doubt |= !error.is_clean();
-                let refused = self
-                    .run
-                    .take_front(rmm.granule_size().bytes())
-                    .unwrap_or_else(|| self.run.take());
+                let refused = rmm.refused_bytes(&error, self.run.range());
+                let refused = self.run.take_front(refused).unwrap_or_else(|| self.run.take());
                 if self.doubt {
                     rmm.recover(refused, UNCLEAR, free);
                 } else {

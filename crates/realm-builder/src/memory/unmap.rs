@@ -103,6 +103,13 @@ impl<P: Platform> RealmCore<'_, P> {
                     idle = u32::saturating_add(idle, 1);
                     result = self.budget_left(Command::RttDataUnmap, idle, reached);
                 }
+                // As a whole it may be unmapped.
+                Err(error)
+                    if error.status() == Some(Status::ErrorTracking)
+                        && self.fold_around(memory.pool(), at, range) =>
+                {
+                    from = from.min(self.geometry.table_base(at.base, at.level));
+                }
                 Err(error) => result = Err(error),
             }
         }
