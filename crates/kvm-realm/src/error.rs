@@ -20,6 +20,8 @@ pub enum Operation {
     CreateVm,
     /// The private side of a slot.
     CreateGuestMemfd,
+    /// Mapping the shared side of a slot.
+    MapSharedSide,
     /// A slot of RAM.
     SetMemoryRegion,
     /// Private or shared, by guest addresses.
@@ -77,6 +79,7 @@ impl Operation {
             Self::CheckExtension => "KVM_CHECK_EXTENSION",
             Self::CreateVm => "KVM_CREATE_VM",
             Self::CreateGuestMemfd => "KVM_CREATE_GUEST_MEMFD",
+            Self::MapSharedSide => "mmap of shared memory",
             Self::SetMemoryRegion => "KVM_SET_USER_MEMORY_REGION2",
             Self::SetMemoryAttributes => "KVM_SET_MEMORY_ATTRIBUTES",
             Self::SetGuestMemfdAttributes => "KVM_SET_MEMORY_ATTRIBUTES2",
@@ -242,6 +245,7 @@ mod tests {
             Operation::CheckExtension,
             Operation::CreateVm,
             Operation::CreateGuestMemfd,
+            Operation::MapSharedSide,
             Operation::SetMemoryRegion,
             Operation::SetMemoryAttributes,
             Operation::SetGuestMemfdAttributes,
@@ -274,6 +278,6 @@ mod tests {
                 }
             }
         }
-        assert_eq!(all, 27 * 22 * 9);
+        assert_eq!(all, 28 * (Errno::NAMED.len() + 1) * 9);
     }
 }

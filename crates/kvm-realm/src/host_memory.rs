@@ -1,9 +1,13 @@
 //! Memory of the VMM that a guest shares with it.
 #![expect(unsafe_code, reason = "writes to memory that a guest may change at the same time")]
 
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
+use std::{io, ptr};
 
 use thiserror::Error;
+
+use crate::errno::Errno;
 
 /// Memory of this process that is, or becomes, RAM of a guest: the side of a slot that the VMM and
 /// the guest share.
@@ -44,6 +48,39 @@ impl HostMemory {
     #[must_use]
     pub const unsafe fn new(base: NonNull<u8>, bytes: usize) -> Self {
         Self { base, bytes }
+    }
+
+    /// Maps new memory of the process: zeros, in pages that are there once they are used. It stays
+    /// mapped until the process ends.
+    ///
+    /// # Errors
+    ///
+    /// That of `mmap`: `EINVAL` for no bytes, `ENOMEM`.
+    pub fn map(bytes: usize) -> Result<Self, Errno> {
+        Self::mmap(bytes, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE, -1, 0)
+    }
+
+    /// Maps a part of a file in memory, for instance of a guest_memfd whose pages are shared. It
+    /// stays mapped until the process ends. A page that is private cannot be accessed: that ends
+    /// the process with SIGBUS.
+    ///
+    /// # Errors
+    ///
+    /// That of `mmap`: `ENODEV` for a guest_memfd that cannot be mapped.
+    pub fn map_file(file: BorrowedFd<'_>, offset: u64, bytes: usize) -> Result<Self, Errno> {
+        let offset = offset.try_into().map_err(|_| Errno::EINVAL)?;
+        Self::mmap(bytes, libc::MAP_SHARED, file.as_raw_fd(), offset)
+    }
+
+    fn mmap(bytes: usize, flags: i32, file: i32, offset: i64) -> Result<Self, Errno> {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: the kernel chooses the address, so no mapping that there is is changed.
+        let base = unsafe { libc::mmap(ptr::null_mut(), bytes, access, flags, file, offset) };
+        match NonNull::new(base.cast::<u8>()).filter(|_| base != libc::MAP_FAILED) {
+            // SAFETY: the mapping is new, and is never removed; nothing else has its address.
+            Some(base) => Ok(unsafe { Self::new(base, bytes) }),
+            None => Err(Errno::new(io::Error::last_os_error().raw_os_error().unwrap_or_default())),
+        }
     }
 
     /// Its first address.
@@ -119,7 +156,35 @@ impl HostMemory {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
+
     use super::*;
+
+    #[test]
+    fn mappings_are_zeros_or_what_is_in_the_file() {
+        let memory = HostMemory::map(0x3000).unwrap();
+        assert_eq!((memory.bytes(), memory.base().addr().get() % 0x1000), (0x3000, 0));
+        let mut read = [9; 4];
+        memory.read(0x2ffc, &mut read).unwrap();
+        assert_eq!(read, [0; 4]);
+        memory.write(0x1000, &[1, 2, 3]).unwrap();
+        memory.read(0x0fff, &mut read).unwrap();
+        assert_eq!(read, [0, 1, 2, 3]);
+        assert_eq!(HostMemory::map(0), Err(Errno::EINVAL));
+
+        let path = std::env::temp_dir().join(format!("kvm-realm-{}", std::process::id()));
+        let file = std::fs::File::options().read(true).write(true).create_new(true).open(&path);
+        let file = file.unwrap();
+        std::fs::remove_file(&path).unwrap();
+        file.set_len(0x2000).unwrap();
+        let whole = HostMemory::map_file(file.as_fd(), 0, 0x2000).unwrap();
+        let half = HostMemory::map_file(file.as_fd(), 0x1000, 0x1000).unwrap();
+        whole.write(0x1000, &[7, 8, 9, 10]).unwrap();
+        half.read(0, &mut read).unwrap();
+        assert_eq!(read, [7, 8, 9, 10]);
+        assert_eq!(HostMemory::map_file(file.as_fd(), 1, 0x1000), Err(Errno::EINVAL));
+        assert_eq!(HostMemory::map_file(file.as_fd(), u64::MAX, 0x1000), Err(Errno::EINVAL));
+    }
 
     #[test]
     fn parts_end_with_the_memory() {

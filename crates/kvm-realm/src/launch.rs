@@ -29,7 +29,7 @@ mod tests;
 pub use populate::PopulateError;
 pub use rim::{BootRegisters, predict};
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use realm_measurement::region::{LayoutError, check, sort};
 use realm_measurement::{Content, RegionLayout};
@@ -39,6 +39,7 @@ use rmi_abi::realm::{HashAlgorithm, RPV_BYTES};
 use thiserror::Error;
 
 use crate::calls::Calls;
+use crate::errno::Errno;
 use crate::error::CallError;
 use crate::generation::{Generation, Steps};
 use crate::kernel::Kernel;
@@ -110,6 +111,15 @@ pub enum PlanError {
     /// A region is not in RAM in all of its length.
     #[error("the content at {0} is not in RAM")]
     NoRam(IpaRange),
+    /// The descriptor of the VM cannot be duplicated.
+    #[error("the descriptor of the VM: {0}")]
+    Descriptor(#[source] Errno),
+}
+
+impl From<std::io::Error> for PlanError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Descriptor(Errno::new(error.raw_os_error().unwrap_or_default()))
+    }
 }
 
 /// A plan was refused; the memory is given back.
@@ -145,6 +155,13 @@ impl<S, E> StepError<S, E> {
         }
     }
 
+    /// Why, without the state.
+    pub fn into_error(self) -> E {
+        match self {
+            Self::Refused { error, .. } | Self::Dead(error) => error,
+        }
+    }
+
     /// The state; `None` if the VM is dead.
     #[must_use]
     pub fn into_state(self) -> Option<S> {
@@ -172,13 +189,14 @@ impl<S: std::fmt::Debug, E: std::error::Error + 'static> std::error::Error for S
 
 /// What every state has.
 #[derive(Debug)]
-struct Base<'k, 'v, K> {
+struct Base<'k, K> {
     calls: Calls<'k, K>,
-    vm: BorrowedFd<'v>,
+    /// A duplicate of the caller's.
+    vm: OwnedFd,
     memory: RealmMemory,
 }
 
-impl<K: Kernel> Base<'_, '_, K> {
+impl<K: Kernel> Base<'_, K> {
     /// A step that failed: the state again, or the end.
     fn refuse<S, E>(state: S, error: E, is_final: bool) -> StepError<S, E> {
         if is_final { StepError::Dead(error) } else { StepError::Refused { state, error } }
@@ -187,25 +205,27 @@ impl<K: Kernel> Base<'_, '_, K> {
 
 /// A VM that is to be a Realm, with a plan that was checked.
 #[derive(Debug)]
-pub struct Configured<'k, 'v, 'c, K> {
-    base: Base<'k, 'v, K>,
+pub struct Configured<'k, 'c, K> {
+    base: Base<'k, K>,
     plan: Plan<'c>,
 }
 
-impl<'k, 'v, 'c, K: Kernel> Configured<'k, 'v, 'c, K> {
-    /// Checks a plan against the generation and the RAM of a VM. No call is made.
+impl<'k, 'c, K: Kernel> Configured<'k, 'c, K> {
+    /// Checks a plan against the generation and the RAM of a VM, and duplicates its descriptor. KVM
+    /// is not called.
     ///
     /// # Errors
     ///
     /// [`Unplanned`] gives the memory back.
     pub fn new(
         calls: Calls<'k, K>,
-        vm: BorrowedFd<'v>,
+        vm: BorrowedFd<'_>,
         memory: RealmMemory,
         mut plan: Plan<'c>,
     ) -> Result<Self, Unplanned> {
-        match plan.check(calls.generation, &memory) {
-            Ok(()) => Ok(Self { base: Base { calls, vm, memory }, plan }),
+        let checked = plan.check(calls.generation, &memory);
+        match checked.and_then(|()| vm.try_clone_to_owned().map_err(PlanError::from)) {
+            Ok(vm) => Ok(Self { base: Base { calls, vm, memory }, plan }),
             Err(error) => Err(Unplanned { memory, error }),
         }
     }
@@ -221,7 +241,7 @@ impl<'k, 'v, 'c, K: Kernel> Configured<'k, 'v, 'c, K> {
     /// # Errors
     ///
     /// [`StepError`].
-    pub fn create(mut self) -> Result<Created<'k, 'v, 'c, K>, StepError<Self>> {
+    pub fn create(mut self) -> Result<Created<'k, 'c, K>, StepError<Self>> {
         match self.make() {
             Ok(()) => {
                 let Self { base, plan } = self;
@@ -233,15 +253,16 @@ impl<'k, 'v, 'c, K: Kernel> Configured<'k, 'v, 'c, K> {
 
     fn make(&mut self) -> Result<(), CallError> {
         let Base { calls, vm, memory } = &mut self.base;
-        memory.make_private(calls, *vm)?;
+        let vm = vm.as_fd();
+        memory.make_private(calls, vm)?;
         match calls.generation.facts().steps {
             Steps::Implicit => Ok(()),
             Steps::Actions => {
-                calls.configure_hash(*vm, self.plan.hash)?;
+                calls.configure_hash(vm, self.plan.hash)?;
                 if self.plan.personalization != [0; RPV_BYTES] {
-                    calls.configure_personalization(*vm, &self.plan.personalization)?;
+                    calls.configure_personalization(vm, &self.plan.personalization)?;
                 }
-                calls.create_realm(*vm)
+                calls.create_realm(vm)
             }
         }
     }
@@ -249,13 +270,13 @@ impl<'k, 'v, 'c, K: Kernel> Configured<'k, 'v, 'c, K> {
 
 /// A Realm without content.
 #[derive(Debug)]
-pub struct Created<'k, 'v, 'c, K> {
-    base: Base<'k, 'v, K>,
+pub struct Created<'k, 'c, K> {
+    base: Base<'k, K>,
     regions: Vec<RegionLayout<'c>>,
     progress: Progress,
 }
 
-impl<'k, 'v, 'c, K: Kernel> Created<'k, 'v, 'c, K> {
+impl<'k, 'c, K: Kernel> Created<'k, 'c, K> {
     /// How much content is populated, in bytes.
     #[must_use]
     pub const fn populated(&self) -> u64 {
@@ -267,9 +288,9 @@ impl<'k, 'v, 'c, K: Kernel> Created<'k, 'v, 'c, K> {
     /// # Errors
     ///
     /// [`StepError`] with [`PopulateError`].
-    pub fn populate(mut self) -> Result<Populated<'k, 'v, K>, StepError<Self, PopulateError>> {
+    pub fn populate(mut self) -> Result<Populated<'k, K>, StepError<Self, PopulateError>> {
         let Base { calls, vm, memory } = &mut self.base;
-        match self.progress.go_on(calls, *vm, memory, &self.regions) {
+        match self.progress.go_on(calls, vm.as_fd(), memory, &self.regions) {
             Ok(()) => Ok(Populated { base: self.base, bytes: self.progress.bytes, finalized: 0 }),
             Err(error) => Err(Base::<K>::refuse(self, error, error.is_final())),
         }
@@ -278,14 +299,14 @@ impl<'k, 'v, 'c, K: Kernel> Created<'k, 'v, 'c, K> {
 
 /// A Realm with content.
 #[derive(Debug)]
-pub struct Populated<'k, 'v, K> {
-    base: Base<'k, 'v, K>,
+pub struct Populated<'k, K> {
+    base: Base<'k, K>,
     bytes: u64,
     /// How many vCPUs are finalized.
     finalized: usize,
 }
 
-impl<'k, 'v, K: Kernel> Populated<'k, 'v, K> {
+impl<'k, K: Kernel> Populated<'k, K> {
     /// How much content was populated, in bytes.
     #[must_use]
     pub const fn populated(&self) -> u64 {
@@ -305,7 +326,7 @@ impl<'k, 'v, K: Kernel> Populated<'k, 'v, K> {
     pub fn activate<'u>(
         mut self,
         vcpus: impl IntoIterator<Item = &'u K::Vcpu>,
-    ) -> Result<Running<'k, 'v, K>, StepError<Self>>
+    ) -> Result<Running<'k, K>, StepError<Self>>
     where
         K::Vcpu: 'u,
     {
@@ -327,7 +348,7 @@ impl<'k, 'v, K: Kernel> Populated<'k, 'v, K> {
                     calls.finalize_rec(vcpu)?;
                     self.finalized += 1;
                 }
-                calls.activate(*vm)
+                calls.activate(vm.as_fd())
             }
         }
     }
@@ -335,11 +356,17 @@ impl<'k, 'v, K: Kernel> Populated<'k, 'v, K> {
 
 /// A Realm whose vCPUs can run.
 #[derive(Debug)]
-pub struct Running<'k, 'v, K> {
-    base: Base<'k, 'v, K>,
+pub struct Running<'k, K> {
+    base: Base<'k, K>,
 }
 
-impl<'k, K: Kernel> Running<'k, '_, K> {
+impl<'k, K: Kernel> Running<'k, K> {
+    /// The VM.
+    #[must_use]
+    pub fn vm(&self) -> BorrowedFd<'_> {
+        self.base.vm.as_fd()
+    }
+
     /// The calls of the kernel.
     #[must_use]
     pub const fn calls(&self) -> Calls<'k, K> {
@@ -359,7 +386,7 @@ impl<'k, K: Kernel> Running<'k, '_, K> {
     /// [`ConvertError`].
     pub fn convert(&mut self, vcpu: u64, fault: MemoryFault) -> Result<Converted, ConvertError> {
         let Base { calls, vm, memory } = &mut self.base;
-        memory.convert(calls, *vm, vcpu, fault)
+        memory.convert(calls, vm.as_fd(), vcpu, fault)
     }
 
     /// Notes that a vCPU left KVM_RUN for another reason than a memory fault.

@@ -2,9 +2,32 @@
 //!
 //! A VMM cannot call the RMM; it asks KVM. The user interface of KVM for Realms has been posted in
 //! many generations that differ in capability numbers, types of VMs, structures, memory models, and
-//! in how memory is populated.
+//! in how memory is populated. [`generation`] shows them side by side. With this crate, a VMM runs
+//! Realms on whichever of these kernels it finds:
 //!
-//! The system calls are behind the trait [`Kernel`], which takes borrowed descriptors.
+//! 1. [`probe`] says which generation a kernel has, and why.
+//! 2. [`vm::create`] creates the VM, with an IPA space that the RMM has.
+//! 3. [`memory`] is its RAM, [`vgic`] its GIC, [`vcpu`] its vCPUs.
+//! 4. [`launch`] populates and activates it, and predicts its measurement.
+//! 5. [`vcpu::RealmVcpu::run`] runs a vCPU until an [`exit`];
+//!    [`Running::convert`](launch::Running::convert) answers memory faults.
+//!
+//! All system calls are behind the trait [`Kernel`], and every function takes borrowed descriptors,
+//! so it does not matter which crate a VMM has for KVM. `linux::Linux` (on arm64) is the kernel of
+//! the machine; `fake::FakeKernel` (feature `fake`) is a strict one for tests, of any generation.
+//!
+//! What a call failed with is a [`CallError`], which says what the number means in the kernel's
+//! generation, what to do, and whether the VM is dead.
+//!
+//! Pages have 4 KiB.
+//!
+//! # Features
+//!
+//! `fake`: the fake kernel. It is off by default.
+//!
+#![doc = include_str!("../docs/launch_test.md")]
+//!
+#![doc = include_str!("../docs/hypervisor_trait.md")]
 
 pub mod calls;
 pub mod errno;

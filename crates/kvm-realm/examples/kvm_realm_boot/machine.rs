@@ -72,7 +72,7 @@ where
         };
         calls.set_memory_region(vm.as_fd(), &region)?;
         timeline.populated = start.elapsed();
-        return run(None::<Running<'_, '_, K>>, kernel, vm.as_fd(), parts.vcpus, text, timeline);
+        return run(None::<Running<'_, K>>, kernel, vm.as_fd(), parts.vcpus, text, timeline);
     }
 
     let guest_memfd = calls.create_guest_memfd(vm.as_fd(), bytes)?;

@@ -31,8 +31,8 @@ pub(crate) struct Timeline {
 }
 
 /// What the threads share.
-struct Shared<'s, 'k, 'v, K: Kernel> {
-    running: Option<Mutex<Running<'k, 'v, K>>>,
+struct Shared<'s, 'k, K: Kernel> {
+    running: Option<Mutex<Running<'k, K>>>,
     uart: Pl011<Console<'s, K>>,
     threads: Threads,
     /// How it ended: the first that says so is right.
@@ -46,7 +46,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// Runs the vCPUs until the guest ends.
 pub(crate) fn run<K>(
-    running: Option<Running<'_, '_, K>>,
+    running: Option<Running<'_, K>>,
     kernel: &K,
     vm: BorrowedFd<'_>,
     vcpus: Vec<RealmVcpu<'_, K>>,
@@ -90,7 +90,7 @@ where
     })
 }
 
-impl<K: Kernel + Sync> Shared<'_, '_, '_, K> {
+impl<K: Kernel + Sync> Shared<'_, '_, K> {
     /// Runs a vCPU until the guest ends, or another vCPU says so.
     fn run(&self, id: u64, vcpu: &mut RealmVcpu<'_, K>) -> End {
         loop {

@@ -31,6 +31,7 @@ pub(super) fn of(error: &CallError) -> (&'static str, &'static str) {
         }
         Operation::SetRegister | Operation::GetRegister => register(errno),
         Operation::CreateGuestMemfd
+        | Operation::MapSharedSide
         | Operation::SetMemoryRegion
         | Operation::SetMemoryAttributes
         | Operation::SetGuestMemfdAttributes
@@ -38,6 +39,9 @@ pub(super) fn of(error: &CallError) -> (&'static str, &'static str) {
         | Operation::Discard => memory(operation, errno),
         Operation::CreateGic | Operation::ConfigureGic | Operation::InitGic => gic(errno),
         Operation::CompletePsci => psci(errno),
+        Operation::CheckExtension if errno == Errno::ENOTTY => {
+            Some(("no descriptor of KVM", "pass that of /dev/kvm"))
+        }
         Operation::CheckExtension | Operation::PreferredTarget | Operation::ConfigureTimer => None,
     };
     known.unwrap_or_else(|| general(errno))
@@ -234,6 +238,9 @@ fn memory(operation: Operation, errno: Errno) -> Known {
             "a length that is not of whole pages, or flags that this type of VM cannot have",
             "use whole pages, and flags that KVM_CAP_GUEST_MEMFD_FLAGS has",
         ),
+        (Operation::MapSharedSide, Errno::ENODEV) => {
+            ("the guest_memfd cannot be mapped", "it is of another generation: probe it again")
+        }
         (Operation::SetMemoryRegion, Errno::EEXIST) => {
             ("it overlaps another slot", "check the slots against each other")
         }

@@ -57,10 +57,7 @@ impl Fixture {
         Calls::new(&self.kernel, self.generation)
     }
 
-    fn plan(
-        &self,
-        plan: Plan<'static>,
-    ) -> Result<Configured<'_, '_, 'static, Recorder>, Unplanned> {
+    fn plan(&self, plan: Plan<'static>) -> Result<Configured<'_, 'static, Recorder>, Unplanned> {
         let memory = memory(&self.calls());
         self.kernel.take();
         Configured::new(self.calls(), self.vm.as_fd(), memory, plan)

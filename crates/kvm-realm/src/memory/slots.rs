@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::PAGE;
 use crate::calls::Calls;
-use crate::error::CallError;
+use crate::error::{CallError, Operation};
 use crate::host_memory::HostMemory;
 use crate::kernel::{Kernel, MemoryRegion};
 use crate::uapi::MEM_GUEST_MEMFD;
@@ -28,6 +28,32 @@ pub struct Ram {
     pub guest_memfd: OwnedFd,
     /// Where the slot begins in the guest_memfd, in bytes, a multiple of 4 KiB.
     pub offset: u64,
+}
+
+impl Ram {
+    /// RAM at `base` with a new guest_memfd, and the shared side that the memory model wants: a
+    /// mapping of the guest_memfd, or other memory. Neither takes memory before it is used. The
+    /// shared side stays mapped until the process ends.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`] of KVM_CREATE_GUEST_MEMFD or `mmap`.
+    pub fn allocate<K: Kernel>(
+        calls: &Calls<'_, K>,
+        vm: BorrowedFd<'_>,
+        base: Ipa,
+        bytes: u64,
+    ) -> Result<Self, CallError> {
+        let guest_memfd = calls.create_guest_memfd(vm, bytes)?;
+        let length = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let host = if calls.generation.facts().memory.is_in_place() {
+            HostMemory::map_file(guest_memfd.as_fd(), 0, length)
+        } else {
+            HostMemory::map(length)
+        };
+        let host = host.map_err(|errno| calls.error(Operation::MapSharedSide, errno))?;
+        Ok(Self { base, bytes, host, guest_memfd, offset: 0 })
+    }
 }
 
 /// What is wrong with a slot.

@@ -95,6 +95,23 @@ fn slots_are_checked_before_the_kernel_is_asked() {
 }
 
 #[test]
+fn ram_is_allocated_as_the_memory_model_wants_it() {
+    let kernel = Recorder::default();
+    let vm = fd();
+    let calls = Calls::new(&kernel, Generation::V15);
+    let ram = Ram::allocate(&calls, vm.as_fd(), Ipa::new(BASE), 0x2000).unwrap();
+    assert_eq!((ram.bytes, ram.host.bytes(), ram.offset), (0x2000, 0x2000, 0));
+    assert_eq!(kernel.take(), ["memfd 0x2000 0"]);
+    // The guest_memfd of these tests cannot be mapped.
+    let calls = Calls::new(&kernel, Generation::Tree2026_09);
+    let error = Ram::allocate(&calls, vm.as_fd(), Ipa::new(BASE), 0x2000).unwrap_err();
+    assert_eq!(error.to_string().split(": ").next(), Some("mmap of shared memory"));
+    assert_eq!(kernel.take(), ["memfd 0x2000 3"]);
+    kernel.fail.set(Some((0, Errno::ENOMEM)));
+    assert!(Ram::allocate(&calls, vm.as_fd(), Ipa::new(BASE), 0x2000).is_err());
+}
+
+#[test]
 fn a_slot_that_the_kernel_refuses_is_given_back() {
     let kernel = Recorder::default();
     let (calls, vm) = (Calls::new(&kernel, Generation::V14), fd());

@@ -23,7 +23,7 @@ use kvm_realm::{Errno, Generation, Kernel, vm};
 use realm_measurement::RegionLayout;
 use rmi_abi::Ipa;
 
-use fixture::{BYTES, IPA_BITS, RAM, fake, generations, host_memory};
+use fixture::{BYTES, IPA_BITS, RAM, fake, generations};
 
 /// Two slots with a hole between them.
 const SLOTS: [u64; 2] = [RAM, RAM + 2 * BYTES as u64];
@@ -77,10 +77,7 @@ fn launch(kernel: &FakeKernel, generation: Generation) -> Result<(), End> {
     let vm = realm.vm.as_fd();
     let mut memory = RealmMemory::new(realm.geometry);
     for base in SLOTS {
-        let bytes = BYTES as u64;
-        let guest_memfd = calls.create_guest_memfd(vm, bytes).map_err(refused)?;
-        let (base, host) = (Ipa::new(base), host_memory());
-        let ram = Ram { base, bytes, host, guest_memfd, offset: 0 };
+        let ram = Ram::allocate(&calls, vm, Ipa::new(base), BYTES as u64).map_err(refused)?;
         memory.add(&calls, vm, ram).map_err(refused)?;
     }
     let gic = VgicConfig {

@@ -118,7 +118,7 @@ impl<'k> Machine<'k> {
     /// Launches the Realm; hands its state and its vCPUs to `test`.
     pub(crate) fn launched(
         self,
-        test: impl FnOnce(&mut Running<'_, '_, FakeKernel>, &mut [RealmVcpu<'_, FakeKernel>]),
+        test: impl FnOnce(&mut Running<'_, FakeKernel>, &mut [RealmVcpu<'_, FakeKernel>]),
     ) {
         let Self { calls, vm, mut vcpus, memory } = self;
         let content = [0x5a; 0x1000];
@@ -134,7 +134,7 @@ impl<'k> Machine<'k> {
 pub(crate) fn on_each<G: Guest + 'static>(
     make: impl Fn(u64) -> G + Clone + Send + 'static,
     vcpus: u64,
-    test: impl Fn(Generation, &mut Running<'_, '_, FakeKernel>, &mut [RealmVcpu<'_, FakeKernel>]),
+    test: impl Fn(Generation, &mut Running<'_, FakeKernel>, &mut [RealmVcpu<'_, FakeKernel>]),
 ) {
     // v5, and v6 and v7, differ in the initialisation alone.
     let old = std::iter::once((Generation::V5ToV7, "v6"));
