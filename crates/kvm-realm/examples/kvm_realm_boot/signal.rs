@@ -7,7 +7,7 @@ use kvm_realm::kick::Kick;
 
 /// The threads that run vCPUs, and what makes them return.
 #[derive(Debug, Default)]
-pub(crate) struct Threads(Mutex<Vec<(libc::pthread_t, Kick)>>);
+pub(crate) struct Threads(Mutex<Vec<(libc::pid_t, Kick)>>);
 
 extern "C" fn ignore(_: libc::c_int) {}
 
@@ -30,14 +30,14 @@ impl Threads {
         Self::default()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(libc::pthread_t, Kick)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(libc::pid_t, Kick)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs a function of this thread, which [`Threads::stop`] can interrupt.
     pub(crate) fn during<T>(&self, kick: Kick, run: impl FnOnce() -> T) -> T {
-        // SAFETY: it only returns the thread's identifier.
-        let this = unsafe { libc::pthread_self() };
+        // SAFETY: it only returns the thread's number in the kernel.
+        let this = unsafe { libc::gettid() };
         self.lock().push((this, kick));
         let result = run();
         // The thread exists until it has left the list.
@@ -49,8 +49,8 @@ impl Threads {
     pub(crate) fn stop(&self) {
         for (thread, kick) in self.lock().iter() {
             kick.set();
-            // SAFETY: the thread is in the list, so it exists.
-            unsafe { libc::pthread_kill(*thread, number()) };
+            // SAFETY: the call has no effect on memory. The thread is in the list, so it exists.
+            unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), *thread, number()) };
         }
     }
 }
