@@ -51,6 +51,12 @@ pub(crate) fn rtt_error(level: Level) -> u64 {
     ResultWord::with_level(Status::ErrorRtt, level).0
 }
 
+/// A call with one argument.
+pub(crate) fn raw(model: &Model, [fid, x1]: [u64; 2]) -> Registers {
+    // SAFETY: the model has memory of its own only.
+    unsafe { model.call([fid, x1, 0, 0, 0, 0, 0, 0]) }
+}
+
 impl Host {
     /// A host on a machine whose RMM is not activated.
     pub(crate) fn cold(options: Options) -> Self {

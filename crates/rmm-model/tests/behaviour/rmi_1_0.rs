@@ -8,4 +8,5 @@ mod memory;
 mod realms;
 mod recs;
 mod ripas;
+mod statuses;
 mod unprotected;

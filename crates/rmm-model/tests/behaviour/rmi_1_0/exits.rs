@@ -1,11 +1,14 @@
 //! What the host learns of a run, where TF-RMM v0.8.0 says something else than later versions.
 
+use std::sync::{Arc, Mutex};
+
 use rmi_abi::esr::{Esr, fault_address};
 use rmi_abi::run::{ExitReason, RecEnterFlags, RecExit};
-use rmi_abi::{Ipa, Pa, Status};
-use rmm_model::{Action, GuestCpu, Script, SysReg};
+use rmi_abi::{Command, Ipa, Pa, Status};
+use rmm_model::{Action, GuestCpu, Outcome, Script, SysReg};
+use zerocopy::IntoBytes;
 
-use crate::host::{Host, PAGE, Running, SHARED};
+use crate::host::{Host, PAGE, Realm, Running, SHARED};
 
 const TRAP_WFI: u64 = RecEnterFlags::TRAP_WFI.bits();
 const TRAP_WFE: u64 = RecEnterFlags::TRAP_WFE.bits();
@@ -61,9 +64,9 @@ fn an_access_that_cannot_be_emulated_is_told_as_it_is() {
     let action = Action::Sync { esr: esr | 1 << 24, far: 0x1238, hpfar: 0x10 };
     let running = host.realm();
     let ram = [running.rd, 0, 4 * PAGE];
-    host.done(rmi_abi::Command::RttInitRipas, &ram);
+    host.done(Command::RttInitRipas, &ram);
     let rec = host.rec(running, 0, true);
-    host.done(rmi_abi::Command::RealmActivate, &[running.rd]);
+    host.done(Command::RealmActivate, &[running.rd]);
     host.model.set_guest(Pa::new(running.rd), 0, Box::new(Script::new(vec![action])));
     let running = Running { host: &host, realm: running, rec, run: host.page() };
     let (_, exit) = running.enter(0, &[]);
@@ -76,9 +79,9 @@ fn an_access_that_cannot_be_emulated_is_told_as_it_is() {
 fn a_fetch_that_is_denied_reaches_the_host() {
     let host = Host::v1_0();
     let realm = host.realm();
-    host.done(rmi_abi::Command::RttInitRipas, &[realm.rd, 0, PAGE]);
+    host.done(Command::RttInitRipas, &[realm.rd, 0, PAGE]);
     let rec = host.rec(realm, 0, true);
-    host.done(rmi_abi::Command::RealmActivate, &[realm.rd]);
+    host.done(Command::RealmActivate, &[realm.rd]);
     let fetch = |hpfar| Action::Sync { esr: 0x8200_000f, far: 0, hpfar };
     // Outside the protected half, and where nothing is, the Realm takes it.
     let actions = vec![fetch(SHARED >> 8), fetch(0x10), fetch(0)];
@@ -116,7 +119,7 @@ fn fields_of_later_versions_are_zero() {
     let realm = host.realm();
     host.populate(realm, page, 0x5a, 0);
     let rec = host.rec(realm, 0, true);
-    host.done(rmi_abi::Command::RealmActivate, &[realm.rd]);
+    host.done(Command::RealmActivate, &[realm.rd]);
     let mut call = Some(Action::host_call(Ipa::new(page)));
     host.model.set_guest(
         Pa::new(realm.rd),
@@ -131,4 +134,91 @@ fn fields_of_later_versions_are_zero() {
     assert_eq!(exit.gprs, [0x5a5a_5a5a_5a5a_5a5a; 31]);
     let (reason, exit) = running.enter(0, &[7; 31]);
     assert_eq!((reason, exit.rtt_tree, exit.rtt_level), (ExitReason::Sync, 0, 0));
+}
+
+/// What a program sees of exceptions that the hardware reports, each followed by an interrupt: the
+/// outcomes, and how far the program counter came.
+fn outcomes(host: &Host, sve: bool, exceptions: &[u64]) -> Vec<(Outcome, u64)> {
+    let (rd, root, page) = (host.fresh(1), host.fresh(1), host.page());
+    let mut params = host.params(root);
+    params.sve_vl = sve.then_some(0);
+    host.write(page, params.encode(host.dialect).unwrap().as_bytes());
+    host.done(Command::RealmCreate, &[rd, page]);
+    let realm = Realm { rd, root };
+    let rec = host.rec(realm, 0, true);
+    host.done(Command::RealmActivate, &[rd]);
+    let running = Running { host, realm, rec, run: host.page() };
+    exceptions
+        .iter()
+        .map(|esr| {
+            let seen = Arc::new(Mutex::new((Outcome::None, 0)));
+            let log = Arc::clone(&seen);
+            let (mut start, mut actions) = (None, vec![Action::Interrupt]);
+            actions.push(Action::Sync { esr: *esr, far: 0, hpfar: 0 });
+            let guest = move |cpu: &GuestCpu| {
+                let start = *start.get_or_insert(cpu.pc);
+                *log.lock().unwrap() = (cpu.last, cpu.pc.wrapping_sub(start));
+                actions.pop().unwrap_or(Action::Interrupt)
+            };
+            host.model.set_guest(Pa::new(rd), 0, Box::new(guest));
+            running.enter(0, &[]);
+            *seen.lock().unwrap()
+        })
+        .collect()
+}
+
+#[test]
+fn trapped_registers_are_ignored_or_undefined() {
+    let host = Host::v1_0();
+    let register = |op0: u64, op1: u64, crn: u64, crm: u64, op2: u64| {
+        0x18 << 26 | 1 << 25 | op0 << 20 | op2 << 17 | op1 << 14 | crn << 10 | crm << 1
+    };
+    let undefined = [
+        register(2, 1, 8, 0, 0),
+        register(2, 1, 9, 15, 7),
+        register(3, 0, 10, 4, 0),
+        register(3, 0, 10, 5, 7),
+        register(3, 0, 10, 2, 5),
+    ];
+    for esr in undefined {
+        let [(outcome, _)] = outcomes(&host, false, &[esr])[..] else { panic!() };
+        assert_eq!(outcome, Outcome::Undefined, "{esr:#x}");
+    }
+    let ignored = [
+        register(2, 1, 7, 0, 0),
+        register(2, 1, 10, 0, 0),
+        register(2, 0, 8, 0, 0),
+        register(3, 1, 10, 4, 0),
+        register(3, 0, 10, 3, 0),
+        register(3, 0, 10, 6, 0),
+        register(3, 0, 10, 2, 4),
+        register(3, 0, 12, 7, 1),
+    ];
+    for esr in ignored {
+        assert_eq!(outcomes(&host, false, &[esr]), [(Outcome::Done, 4)], "{esr:#x}");
+    }
+    // Those of the GIC reach the host.
+    for esr in [register(3, 0, 12, 8, 3), register(3, 0, 12, 15, 0), register(3, 0, 4, 6, 0)] {
+        let (_, exit) = one(&host, Action::Sync { esr: esr | 3 << 5, far: 0, hpfar: 0 }, 0);
+        assert_eq!((exit.esr, exit.gprs[0]), (esr | 3 << 5, 0x1122_3344_5566_7788));
+    }
+}
+
+#[test]
+fn registers_of_fp_and_sve_are_loaded_at_the_first_access() {
+    let host = Host::v1_0();
+    let [fp, sve, sme] = [0x07_u64, 0x19, 0x1d].map(|class| class << 26);
+    for (sve_realm, esr, is_undefined) in [
+        (false, fp, false),
+        (true, fp, false),
+        (false, sve, true),
+        (true, sve, false),
+        (false, sme, true),
+        (true, sme, false),
+    ] {
+        let [(outcome, moved)] = outcomes(&host, sve_realm, &[esr])[..] else { panic!() };
+        assert_eq!(outcome == Outcome::Undefined, is_undefined, "{sve_realm} {esr:#x}");
+        // The instruction is executed again.
+        assert!(is_undefined || moved == 0);
+    }
 }
