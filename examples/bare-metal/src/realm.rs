@@ -20,12 +20,12 @@ use realm_sdk::abi::{Ipa, IpaRange};
 use realm_sdk::builder::plan::Limits;
 use realm_sdk::builder::{Active, Content, New, Realm, RealmConfig, RecStart, Records, Region};
 use realm_sdk::measurement::{Rim, measurement_log};
-use realm_sdk::rec::gic::RealmGic;
+use realm_sdk::rec::gic::{RealmGic, RecInterface};
 use realm_sdk::rec::mmio::{MmioBus, MmioDevice, PL011_SIZE, Pl011};
 use realm_sdk::rec::set::{ExitKind, PhysicalCpus, Statistics, SystemEnd};
 use realm_sdk::rec::{Rec, RecSet};
 use realm_sdk::sro::HostAllocator;
-use realm_sdk::vgic::{Gic, GicConfig, OwnedGicStorage, SpiIntid};
+use realm_sdk::vgic::{Gic, GicConfig, OwnedGicStorage, SpiIntid, VirtualInterface};
 use spin::Mutex;
 
 use crate::checks::expect;
@@ -611,7 +611,7 @@ fn run_active<'b, M: Machine>(
     let storage = OwnedGicStorage::new(set.len());
     let affinities: Vec<_> = set.affinities().collect();
     machine.mask_interrupts();
-    let vtr = realm_sdk::vgic::VirtualInterface::vtr(&machine.interface());
+    let vtr = RecInterface::new(fixture.session, machine.interface()).vtr();
     machine.unmask_interrupts();
     let config = GicConfig { affinities: &affinities, spis: SPIS, vtr };
     let gic = Gic::new(&storage, &config).map_err(Stop::failed)?;

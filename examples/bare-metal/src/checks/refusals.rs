@@ -141,7 +141,9 @@ impl<M: Machine> Refusals<'_, '_, M> {
     fn of_a_terminated_realm(&mut self, rd: &Rd, recs: &[Rec]) -> Result<(), Stop> {
         let activated = self.fixture.session.commands().realm_activate(rd);
         self.refused("activating a terminated Realm", Status::ErrorRealm, activated)?;
-        for rec in recs {
+        let is_told = Command::RealmTerminate.fid(self.fixture.session.dialect()).is_some();
+        // Of RMI 1.0 no RMM knows that a host has terminated a Realm.
+        for rec in recs.iter().filter(|_| is_told) {
             let entered = self.enter(rec);
             self.refused("a REC of a terminated Realm", Status::ErrorRealm, entered)?;
         }

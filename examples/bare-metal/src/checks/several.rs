@@ -66,8 +66,9 @@ pub(super) fn at_once<M: Machine>(fixture: &Fixture<'_, M>) -> Outcome {
     let arguments = [RAM, BYTES, PAGE, 1];
     let mut one = Plan::new(Program::Touch, &arguments);
     let mut two = Plan::new(Program::Touch, &arguments);
-    for (plan, salt) in [(&mut one, 1), (&mut two, 2)] {
-        (plan.salt, plan.largest_piece, plan.fault_window) = (salt, PAGE, PAGE);
+    for (plan, number) in [(&mut one, 1), (&mut two, 2)] {
+        (plan.salt, plan.largest_piece, plan.fault_window) = (number.into(), PAGE, PAGE);
+        plan.config.vmid = number;
     }
     two.first_cpu = fixture.machine.cpus().min(2) - 1;
     let ended = realm::run_both(fixture, [&one, &two])?;

@@ -43,6 +43,8 @@ pub(crate) struct Build<'r, 'f, P> {
     pub(crate) options: &'f Options,
     /// It becomes the personalization value: Realms of the same files have different ones.
     pub(crate) name: String,
+    /// Which Realms that are there at once must not have in common, in dialects that have it.
+    pub(crate) vmid: u16,
 }
 
 impl<'r, P: Platform> Build<'r, '_, P> {
@@ -53,6 +55,7 @@ impl<'r, P: Platform> Build<'r, '_, P> {
         let layout = Layout::new(files.kernel, files.initramfs.len() as u64, ram);
         let layout = layout.map_err(Stop::failed)?;
         let mut config = RealmConfig::new(IPA_WIDTH);
+        config.vmid = self.vmid;
         for (byte, of_name) in config.personalization.iter_mut().zip(self.name.bytes()) {
             *byte = of_name;
         }

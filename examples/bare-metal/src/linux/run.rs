@@ -10,7 +10,7 @@ use core::time::Duration;
 use realm_sdk::abi::IpaRange;
 use realm_sdk::abi::rtt::Geometry;
 use realm_sdk::host::{Platform, Rmm};
-use realm_sdk::rec::gic::RealmGic;
+use realm_sdk::rec::gic::{RealmGic, RecInterface};
 use realm_sdk::rec::mmio::{MmioBus, MmioDevice, PL011_SIZE, Pl011};
 use realm_sdk::rec::set::{ExitKind, SystemEnd};
 use realm_sdk::vgic::{Gic, GicConfig, OwnedGicStorage, VirtualInterface};
@@ -109,7 +109,7 @@ where
         let begun = self.mark();
         let mut guests = Vec::new();
         let mut built = Ok(());
-        for (number, placement) in placements.iter().enumerate() {
+        for ((vmid, placement), number) in (0..).zip(&placements).zip(0_usize..) {
             let build = Build {
                 rmm: self.rmm,
                 cpus: placement,
@@ -117,6 +117,7 @@ where
                 files: self.files,
                 options,
                 name: format!("linux {number}"),
+                vmid,
             };
             match build.guest(&mut memory) {
                 Ok(guest) => guests.push(guest),
@@ -156,7 +157,7 @@ where
         placements: &[Placement<'_, M>],
         guests: &[Guest<'_, P>],
     ) -> Result<(), Stop> {
-        let vtr = self.machine.interface().vtr();
+        let vtr = RecInterface::new(self.rmm, self.machine.interface()).vtr();
         let storages: Vec<OwnedGicStorage> =
             guests.iter().map(|guest| OwnedGicStorage::new(guest.vcpus.len())).collect();
         let mut gics = Vec::new();

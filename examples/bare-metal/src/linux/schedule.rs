@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use realm_sdk::host::{Platform, Rmm};
 use realm_sdk::rec::Handler;
-use realm_sdk::rec::gic::{GicHandler, RealmGic};
+use realm_sdk::rec::gic::{GicHandler, RealmGic, RecInterface};
 use realm_sdk::rec::mmio::MmioDispatch;
 use realm_sdk::rec::set::{Outcome, Runner, Sleep};
 
@@ -186,7 +186,7 @@ where
             counters: board.counters,
             stop: None,
         };
-        let interface = self.machine.interface();
+        let interface = RecInterface::new(self.rmm, self.machine.interface());
         let mut handler = GicHandler { gic: board.gic, index, interface, bus: board.bus, rest };
         let outcome = self.run_until(task, &mut handler, end);
         let stop = handler.rest.stop;

@@ -1,7 +1,7 @@
 //! The stacks of the CPUs, with a page below each that is not mapped.
 //!
-//! A CPU that needs more than its stack takes data aborts from then on, as the handlers use the same
-//! stack: it stops without a report, and changes no memory that is not its own.
+//! A CPU that needs more than its stack takes data aborts from then on, as the handlers use the
+//! same stack: it stops without a report, and changes no memory that is not its own.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
-use realm_sdk::rec::gic::GicHandler;
+use realm_sdk::rec::gic::{GicHandler, RecInterface};
 use realm_sdk::rec::set::{Outcome, Runner, Sleep};
 
 use super::vcpu::Vcpu;
@@ -21,7 +21,7 @@ const LOOKS: u32 = 50;
 /// A virtual CPU of this physical one.
 struct Turn<'r, 's, 'b, M: Machine> {
     runner: Runner<'s>,
-    handler: GicHandler<'s, M::Interface, Vcpu<'r, 's, 'b, M>>,
+    handler: GicHandler<'s, RecInterface<M::Interface>, Vcpu<'r, 's, 'b, M>>,
     /// What it waits for.
     sleep: Option<Asleep>,
 }
@@ -143,7 +143,8 @@ impl<'s, 'b, M: Machine> Running<'s, 'b, M> {
             let memory = CpuMemory::new(pieces, STOCK);
             let rest = Vcpu { running: self, index, memory, slice_end: None };
             let (gic, bus) = (self.gic, self.bus);
-            let interface = self.fixture.machine.interface();
+            let interface =
+                RecInterface::new(self.fixture.session, self.fixture.machine.interface());
             let handler = GicHandler { gic, index, interface, bus, rest };
             turns.push(Turn { runner, handler, sleep: None });
         }

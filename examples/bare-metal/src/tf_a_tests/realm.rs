@@ -12,7 +12,7 @@ use realm_sdk::builder::{Active, Content, New, Realm, RealmConfig, RecStart, Rec
 use realm_sdk::host::command::SharedAccess;
 use realm_sdk::host::{Platform, Rmm, Undelegated};
 use realm_sdk::rec::exit::{Exit, Fault, HostCall, RipasChange};
-use realm_sdk::rec::gic::{GicHandler, RealmGic};
+use realm_sdk::rec::gic::{GicHandler, RealmGic, RecInterface};
 use realm_sdk::rec::mmio::{MmioBus, MmioDevice};
 use realm_sdk::rec::set::{Outcome as Ended, Sleep};
 use realm_sdk::rec::{Flow, Handler, Rec, RecSet, Timers};
@@ -216,7 +216,7 @@ where
         realm.write_shared(buffer(0), &[0; BUFFER_BYTES])?;
         let storage = GicStorage::<1, 32>::new();
         let affinities: Vec<_> = vcpus.affinities().collect();
-        let vtr = self.machine.interface().vtr();
+        let vtr = RecInterface::new(self.rmm, self.machine.interface()).vtr();
         let config = GicConfig { affinities: &affinities, spis: 32, vtr };
         let gic = Gic::new(&storage, &config).map_err(Stop::failed)?;
         // The payload relies on a host that has enabled its private interrupts.
@@ -256,7 +256,7 @@ where
                 rejects: test.needs == Needs::Rejection,
                 verdict: None,
             };
-            let interface = self.machine.interface();
+            let interface = RecInterface::new(self.rmm, self.machine.interface());
             let mut handler = GicHandler { gic, index: 0, interface, bus: &bus, rest };
             loop {
                 self.machine.set_alarm(Some(end));
