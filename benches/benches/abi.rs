@@ -36,7 +36,7 @@ fn planning(c: &mut Criterion) {
     let range = IpaRange::with_size(Ipa::new(0), 1 << 30).unwrap();
     c.bench_function("plan: runs and tables of 1 GiB of 4 KiB pages", |b| {
         b.iter(|| {
-            let runs = plan::runs(Ipa::new(0), black_box(memory), Level::L1).count();
+            let runs = plan::runs(geometry, Ipa::new(0), black_box(memory), Level::L1).count();
             runs + plan::tables(geometry, black_box(range), Level::L3).count()
         });
     });
