@@ -5,10 +5,13 @@
 
 use std::num::{NonZeroU8, NonZeroU32};
 
-use realm_builder::{BuildError, Content, Realm, RealmConfig, RealmStorage, Region};
+use realm_builder::{
+    BuildError, Content, FixedRecords, Realm, RealmConfig, RealmStorage, Records, Region,
+    ShadowTable,
+};
 use rmi_abi::granule::{TrackingRegionSize, TrackingRegionState};
 use rmi_abi::rtt::{Geometry, Level};
-use rmi_abi::{Command, Dialect, Ipa, IpaRange, Pa, PaRange, Status};
+use rmi_abi::{Command, Dialect, GranuleSize, Ipa, IpaRange, Pa, PaRange, Status};
 use rmi_conduits::inject::{Fault, Injecting};
 use rmi_host::granules::{AnyGranules, HostOwned};
 use rmi_host::{
@@ -16,7 +19,7 @@ use rmi_host::{
     TrackingRegion, Undelegated,
 };
 use rmm_model::{FirstTracking, GranuleState, Model, Options, RegionOptions};
-use sro::{CallbackMemory, FineRegion, FineRegions, FixedPool, GranuleSet, Pool, Session};
+use sro::{CallbackMemory, FineRegion, FineRegions, FixedPool, GranuleSet, Session};
 
 const DRAM: u64 = 0x8000_0000;
 const MIB2: u64 = 2 << 20;
@@ -24,20 +27,23 @@ const GIB: u64 = 1 << 30;
 const PAGE: u64 = 0x1000;
 const RAM: u64 = GIB;
 
-/// The size of regions, and what one takes to become FINE.
+/// The sizes of granules and regions, and how many granules a region takes to become FINE.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
+    granule: GranuleSize,
     region: u64,
     takes: u16,
 }
 
-/// As TF-RMM does: 16 bytes for each granule.
-const BY_GIB: Shape = Shape { region: GIB, takes: 512 };
-const BY_2_MIB: Shape = Shape { region: MIB2, takes: 1 };
+/// As TF-RMM does: 8 bytes for each granule.
+const BY_GIB: Shape = Shape { granule: GranuleSize::Size4KiB, region: GIB, takes: 512 };
+const BY_2_MIB: Shape = Shape { granule: GranuleSize::Size4KiB, region: MIB2, takes: 1 };
+const BY_32_MIB: Shape = Shape { granule: GranuleSize::Size16KiB, region: 32 << 20, takes: 1 };
+const BY_512_MIB: Shape = Shape { granule: GranuleSize::Size64KiB, region: 512 << 20, takes: 1 };
 
 /// An RMM with five regions, all COARSE.
 fn model(shape: Shape, change: impl Fn(&mut Options)) -> Model {
-    let mut options = Options::new(Dialect::V2_0Bet3).range_capable();
+    let mut options = Options::new(Dialect::V2_0Bet3).range_capable().with_all_granules();
     options.dram = PaRange::with_size(Pa::new(DRAM), 5 * shape.region).unwrap();
     let mut regions = RegionOptions::new(FirstTracking::Coarse);
     regions.code_of_2_mib = NonZeroU8::new(1);
@@ -49,6 +55,7 @@ fn model(shape: Shape, change: impl Fn(&mut Options)) -> Model {
 
 fn session_options(shape: Shape) -> SessionOptions {
     let mut options = SessionOptions::default();
+    options.granule_size = shape.granule;
     options.tracking_region = Some(match shape.region {
         MIB2 => TrackingRegion::with_code(MIB2, TrackingRegionSize(1)),
         bytes => TrackingRegion::new(bytes),
@@ -117,13 +124,17 @@ fn lifecycle<P: Platform>(shape: Shape, vmm: &mut Vmm<P>) -> bool {
         return false;
     }
     let image = [7; 0x1000];
-    let mut storage = RealmStorage::<16, 16>::new();
-    let Ok(mut realm) = Realm::create(session, &RealmConfig::new(36), &mut storage, pool) else {
+    let granule = shape.granule.bytes();
+    let parts = 8 << (shape.granule.shift() - 12);
+    let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(parts).collect();
+    let (mut fixed, mut shared) = (FixedRecords::new(), [const { None }; 2]);
+    let records = Records::new(&mut fixed, &mut tables, &mut shared);
+    let Ok(mut realm) = Realm::create(session, &RealmConfig::new(36), records, pool) else {
         return false;
     };
     let two = region(shape, 1).base();
     let two = heap.take_range(PaRange::with_size(two, 2 * shape.region).unwrap()).unwrap();
-    let page = pool.take_host(PAGE, PAGE).unwrap();
+    let page = pool.take_host(granule, granule).unwrap();
     let mut regions = [
         Region::new(Ipa::new(RAM), two, Content::Unspecified),
         Region::new(Ipa::new(RAM + 4 * shape.region), page, Content::Measured(&image)),
@@ -147,7 +158,9 @@ fn lifecycle<P: Platform>(shape: Shape, vmm: &mut Vmm<P>) -> bool {
 
 #[test]
 fn a_realm_on_coarse_memory_leaves_nothing_behind() {
-    for (shape, steps) in [(BY_GIB, 0), (BY_2_MIB, 0), (BY_2_MIB, 3)] {
+    for (shape, steps) in
+        [(BY_GIB, 0), (BY_2_MIB, 0), (BY_2_MIB, 3), (BY_32_MIB, 0), (BY_512_MIB, 1)]
+    {
         let model = model(shape, |options| {
             options.regions.as_mut().unwrap().coarse_steps = steps;
         });
@@ -161,12 +174,15 @@ fn a_realm_on_coarse_memory_leaves_nothing_behind() {
         assert_eq!(states, [TrackingRegionState::Fine, coarse, coarse, coarse, coarse]);
         let Vmm { session, mut pool, mut fine, heap } = vmm;
         fine.restore(&session, &mut pool).unwrap();
-        assert_eq!(ledger.balance().donated, u64::from(shape.takes));
+        let taken = u64::from(shape.takes) * shape.granule.bytes();
+        assert_eq!(ledger.balance().donated, taken / PAGE);
         assert!(session.close(&mut pool).unwrap().deactivated);
         assert_eq!(ledger.balance().outstanding(), 0);
         assert_eq!((quarantine.len(), model.open_operations()), (0, 0));
         assert_eq!(model.census().undelegated, model.census().total);
-        assert_eq!(pool.bytes().0 + Pool::PAGES + heap.bytes(), 5 * shape.region);
+        let pages = pool.pages();
+        let pages = pages.list.bytes() + pages.page.bytes();
+        assert_eq!(pool.bytes().0 + pages + heap.bytes(), 5 * shape.region);
     }
 }
 
