@@ -1,6 +1,6 @@
 //! A whole Realm on an RMM with granules of each size: its tables, blocks and measurement are those
 //! of the size, and everything is returned.
-#![cfg(feature = "rim")]
+#![cfg(all(feature = "alloc", feature = "rim"))]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use realm_builder::{
@@ -31,7 +31,8 @@ fn shadow_tables(granule: GranuleSize, tables: usize) -> Vec<ShadowTable> {
     std::iter::repeat_with(ShadowTable::new).take(parts).collect()
 }
 
-fn whole_realm(dialect: Dialect, granule: GranuleSize) {
+/// With storage that is lent, or on the heap, where it grows with the Realm.
+fn whole_realm(dialect: Dialect, granule: GranuleSize, grows: bool) {
     let model = Model::new(options(dialect)).unwrap();
     let mut all = model.take_memory();
     let ledger = CountingLedger::new();
@@ -50,7 +51,10 @@ fn whole_realm(dialect: Dialect, granule: GranuleSize) {
 
     let mut tables = shadow_tables(granule, 8);
     let (mut fixed, mut shared) = (FixedRecords::new(), [const { None }; 8]);
-    let records = Records::new(&mut fixed, &mut tables, &mut shared);
+    let records = match grows {
+        true => Records::growing(),
+        false => Records::new(&mut fixed, &mut tables, &mut shared),
+    };
     let config = RealmConfig::new(40);
     let params = config.validate_for(granule, rmm.features(), dialect).unwrap();
     let geometry = params.geometry;
@@ -174,7 +178,8 @@ fn pool_of(all: &mut Undelegated, bytes: u64) {
 fn a_whole_realm_of_each_granule_size() {
     for dialect in Options::DIALECTS {
         for granule in SIZES {
-            whole_realm(dialect, granule);
+            whole_realm(dialect, granule, false);
+            whole_realm(dialect, granule, true);
         }
     }
 }

@@ -189,3 +189,32 @@ proptest! {
         prop_assert!(regions.iter().all(|region| region.layout() == *region));
     }
 }
+
+/// Content fills granules of the RMM's size, and the BSS begins after them.
+#[test]
+fn a_segment_has_regions_of_each_granule_size() {
+    let mut content = vec![0xd5; 0x5123];
+    content[8..16].fill(0);
+    content[16..24].copy_from_slice(&0x2_1000_u64.to_le_bytes());
+    content[24..32].fill(0);
+    content[56..60].copy_from_slice(b"ARM\x64");
+    let image = realm_measurement::Image::arm64(&content, Ipa::new(0x8000_0000)).unwrap();
+    let segment = image.segments().next().unwrap();
+    for (granule, expected) in [
+        (GranuleSize::Size4KiB, [(0x8000_0000, 0x6000), (0x8000_6000, 0x1_b000)]),
+        (GranuleSize::Size16KiB, [(0x8000_0000, 0x8000), (0x8000_8000, 0x1_c000)]),
+        (GranuleSize::Size64KiB, [(0x8000_0000, 0x1_0000), (0x8001_0000, 0x2_0000)]),
+    ] {
+        let regions: Vec<_> = segment.regions_for(granule).collect();
+        let found: Vec<_> = regions.iter().map(|region| (region.ipa.raw(), region.bytes)).collect();
+        assert_eq!(found, expected, "{granule:?}");
+        let geometry = Geometry::with_granule(granule, 40).unwrap();
+        assert_eq!(check(&regions, geometry, granule), Ok(()));
+        // Those of smaller granules are none of larger ones.
+        if granule != GranuleSize::Size4KiB {
+            let regions: Vec<_> = segment.regions().collect();
+            assert!(check(&regions, geometry, granule).is_err());
+        }
+    }
+    assert!(segment.regions().eq(segment.regions_for(GranuleSize::Size4KiB)));
+}

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use rmi_abi::address::MIN_GRANULE;
-use rmi_abi::{Ipa, IpaRange};
+use rmi_abi::{GranuleSize, Ipa, IpaRange};
 
 use super::error::ImageError;
 use crate::region::RegionLayout;
@@ -69,9 +69,23 @@ impl<'b> Segment<'b> {
     /// The regions of a Realm that starts with it: content that is measured, then RAM without
     /// content for the rest of its BSS. The RAM has no memory.
     pub fn regions(&self) -> impl Iterator<Item = RegionLayout<'b>> + use<'b> {
-        let (content, vacant) = (self.content_granules(), self.vacant_granules());
-        let content = RegionLayout::measured(content.base(), self.content);
-        let vacant = RegionLayout::unspecified(vacant.base(), vacant.bytes());
+        self.regions_for(GranuleSize::Size4KiB)
+    }
+
+    /// As [`Segment::regions`], for an RMM with granules of this size. A Realm cannot start with a
+    /// segment that does not begin with one, or that shares one with another segment.
+    pub fn regions_for(
+        &self,
+        granule: GranuleSize,
+    ) -> impl Iterator<Item = RegionLayout<'b>> + use<'b> {
+        let filled = |bytes: u64| bytes.checked_next_multiple_of(granule.bytes());
+        // A segment of an image ends within the address space; one that does not is no region.
+        let content = filled(self.content.len() as u64).unwrap_or(u64::MAX);
+        let vacant = filled(self.bytes).unwrap_or(u64::MAX).saturating_sub(content);
+        let content =
+            RegionLayout { bytes: content, ..RegionLayout::measured(self.ipa, self.content) };
+        let after = Ipa::new(self.ipa.raw().saturating_add(content.bytes));
+        let vacant = RegionLayout::unspecified(after, vacant);
         [content, vacant].into_iter().filter(|region| region.bytes > 0)
     }
 }

@@ -195,6 +195,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_bits_of_a_granule_are_in_the_second_register() {
+        use crate::address::{GranuleSize, Ipa};
+        use crate::esr::{fault_address, fault_address_in};
+
+        let (hpfar, far) = (0x80_0012 << 20 >> 8, 0xffff_ffff_ffff_f9a8);
+        for (granule, bits) in [
+            (GranuleSize::Size4KiB, 0x9a8),
+            (GranuleSize::Size16KiB, 0x39a8),
+            (GranuleSize::Size64KiB, 0xf9a8),
+        ] {
+            let ipa = Ipa::new((0x80_0012 << 20) + bits);
+            assert_eq!(fault_address_in(granule, hpfar, far), ipa);
+        }
+        assert_eq!(fault_address(hpfar, far), Ipa::new((0x80_0012 << 20) + 0x9a8));
+    }
+
+    #[test]
     fn every_code_survives() {
         for code in 0..=0x3f {
             assert_eq!(FaultStatus::decode(code).encode(), code);

@@ -5,6 +5,7 @@ mod calls;
 mod default_guest;
 mod faults;
 mod functions;
+mod granules;
 mod guest;
 mod host;
 mod interrupts;
