@@ -485,6 +485,44 @@ mod tests {
     }
 
     #[test]
+    fn any_page_decodes() {
+        let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+        let mut draw = || {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed
+        };
+        let reasons = [0, 3, 6, 8, 9, 17, 24, 28, 39, 44, 77];
+        let errnos = [Errno::EINTR, Errno::EAGAIN, Errno::EFAULT, Errno::EHWPOISON, Errno::EIO];
+        for _ in 0..20_000 {
+            let mut words = [0; 9];
+            words.fill_with(|| draw() >> (draw() % 64));
+            let reason = reasons[usize::try_from(draw() % 11).unwrap()];
+            let errno = errnos.get(usize::try_from(draw() % 10).unwrap()).copied();
+            let returned = errno.map_or(Ok(()), Err);
+            let context = if draw() % 2 == 0 { REALM } else { OLD_REALM };
+            match Exit::decode(returned, &page(reason, &words), context) {
+                Err(error) => assert_eq!(Some(error), errno),
+                Ok(Exit::MmioLoad(load)) => {
+                    assert!(load.address & SHARED == 0 && (1..=8).contains(&load.bytes));
+                }
+                Ok(Exit::MmioStore(store)) => {
+                    assert!(store.address & SHARED == 0);
+                    assert!(store.bytes == 8 || store.value < 1 << (8 * store.bytes));
+                }
+                Ok(Exit::MemoryFault { returned_zero, .. }) => {
+                    assert_eq!((reason, returned_zero), (39, errno.is_none()));
+                }
+                Ok(exit) if exit.is_retry() => {
+                    assert!(matches!(errno, Some(Errno::EINTR | Errno::EAGAIN)));
+                }
+                Ok(exit) => assert!(errno.is_none() || reason == 39, "{exit:?}"),
+            }
+        }
+    }
+
+    #[test]
     fn psci_waits_for_the_other_vcpu() {
         let call = |function| Hypercall { function, flags: 0, arguments: [1, 2, 3, 0, 0, 0, 0] };
         let on = PsciCall::CpuOn { target_mpidr: 1, entry: 2, context_id: 3 };

@@ -746,3 +746,159 @@ fn calls_are_recorded_fail_when_told_to_and_descriptors_are_counted() {
     let other = std::fs::File::open("/dev/null").unwrap();
     assert_eq!(kernel.check_extension(other.as_fd(), 249), Err(Errno::ENOTTY));
 }
+
+#[test]
+fn the_machine_is_what_it_was_set_to() {
+    let kernel = FakeKernel::new("rme-v10").unwrap();
+    kernel.set_max_vcpus(2);
+    kernel.set_features(false, false);
+    let fixture = Fixture::with(kernel.clone(), 0x100 | 33);
+    let (vm, system) = (fixture.vm.as_fd(), kernel.open_kvm().unwrap());
+    let answers = |fd: &OwnedFd| {
+        [0, 9, 66, 87, 102, 126, 128, 131, 170, 171, 172, 3, 70, 136]
+            .map(|number| kernel.check_extension(fd.as_fd(), number).unwrap())
+    };
+    assert_eq!(answers(&system), [1, 2, 2, 1, 1, 1, 2, 0, 1, 1, 1, 1, 1, 1]);
+    assert_eq!(answers(&fixture.vm), [1, 2, 2, 1, 1, 1, 2, 0, 0, 1, 1, 1, 1, 1]);
+    assert_eq!(kernel.create_vcpu(vm, 2).map(|_| ()), Err(Errno::EINVAL));
+    assert_eq!(kernel.create_device(vm, 7).map(|_| ()), Err(Errno::EEXIST));
+    assert_eq!(kernel.create_device(vm, 5).map(|_| ()), Err(Errno::ENODEV));
+    let sve = VcpuInit { target: 5, features: [4 | 1 << 4, 0, 0, 0, 0, 0, 0] };
+    assert_eq!(fixture.vcpus[0].init(&sve), Err(Errno::EINVAL));
+    assert_eq!(fixture.act(0, Some(&config(1, 1))), Err(Errno::EINVAL));
+    assert_eq!(fixture.act(0, Some(&config(1, 0))), Ok(()));
+
+    // A filter of hypercalls.
+    let filter = |base: u32, count: u32, action: u8, pad: u8| {
+        let mut bytes = [0; 24];
+        bytes[..4].copy_from_slice(&base.to_le_bytes());
+        bytes[4..8].copy_from_slice(&count.to_le_bytes());
+        (bytes[8], bytes[23]) = (action, pad);
+        let attr = DeviceAttr { group: 0, attr: 0, value: Some(&bytes) };
+        kernel.set_device_attr(vm, &attr)
+    };
+    for (base, count, action, pad, expected) in [
+        (0xc600_0000, 0, 2, 0, Err(Errno::EINVAL)),
+        (0xc600_0000, 1, 3, 0, Err(Errno::EINVAL)),
+        (0xc600_0000, 1, 2, 1, Err(Errno::EINVAL)),
+        (u32::MAX, 1, 2, 0, Err(Errno::EINVAL)),
+        (0x8000_ffff, 1, 2, 0, Err(Errno::EEXIST)),
+        (0xbfff_ffff, 2, 2, 0, Err(Errno::EEXIST)),
+        (0x8001_0000, 1, 1, 0, Ok(())),
+        (0xc600_0000, 2, 2, 0, Ok(())),
+        (0xc600_0001, 2, 2, 0, Err(Errno::EEXIST)),
+        (0xc5ff_ffff, 1, 0, 0, Ok(())),
+    ] {
+        assert_eq!(filter(base, count, action, pad), expected, "{base:#x} {count}");
+    }
+    {
+        let mut machine = kernel.shared.lock();
+        let vm = &mut machine.vms[0];
+        let forwarded = [0xc5ff_ffff, 0xc600_0000, 0xc600_0001, 0xc600_0002, 0x8001_0000]
+            .map(|function| vm.is_forwarded(function));
+        assert_eq!(forwarded, [false, true, true, false, false]);
+        vm.has_run = true;
+    }
+    assert_eq!(filter(0xc700_0000, 1, 2, 0), Err(Errno::EBUSY));
+    let has =
+        |fd, group, attr| kernel.has_device_attr(fd, &DeviceAttr { group, attr, value: None });
+    assert_eq!((has(vm, 0, 0), has(vm, 0, 1)), (Ok(()), Err(Errno::ENXIO)));
+    let vcpu = fixture.vcpus[0].as_fd();
+    assert_eq!((has(vcpu, 1, 1), has(vcpu, 1, 2)), (Ok(()), Err(Errno::ENXIO)));
+    assert_eq!(has(vcpu, 0, 0), Err(Errno::ENXIO));
+    assert_eq!(has(fixture.gic.as_fd(), 4, 0), Ok(()));
+    assert_eq!(has(fixture.gic.as_fd(), 4, 1), Err(Errno::ENXIO));
+    assert_eq!(has(fixture.gmem.as_fd(), 0, 0), Err(Errno::ENOTTY));
+}
+
+#[test]
+fn timers_and_lines_are_set_around_the_initialisation_of_the_gic() {
+    let fixture = Fixture::of("rmi-v14");
+    let kernel = &fixture.kernel;
+    let set = |attr, ppi: u32| {
+        let value = ppi.to_le_bytes();
+        let attr = DeviceAttr { group: 1, attr, value: Some(&value) };
+        kernel.set_device_attr(fixture.vcpus[1].as_fd(), &attr)
+    };
+    assert_eq!((set(0, 15), set(0, 32)), (Err(Errno::EINVAL), Err(Errno::EINVAL)));
+    assert_eq!((set(0, 16), set(1, 31), set(2, 20)), (Ok(()), Ok(()), Err(Errno::ENXIO)));
+    let spi = |intid: u32| kernel.set_irq_line(fixture.vm.as_fd(), 1 << 24 | intid, true);
+    assert_eq!(spi(40), Err(Errno::EAGAIN));
+    fixture.init();
+    assert_eq!(set(0, 16), Err(Errno::EBUSY));
+    assert_eq!((spi(40), spi(31), spi(256)), (Ok(()), Err(Errno::EINVAL), Err(Errno::EINVAL)));
+    let ppi = kernel.set_irq_line(fixture.vm.as_fd(), 2 << 24 | 20, true);
+    assert_eq!(ppi, Err(Errno::EINVAL));
+    assert!(kernel.is_asserted(0, 40) && !kernel.is_asserted(0, 41) && !kernel.is_asserted(1, 40));
+    kernel.set_irq_line(fixture.vm.as_fd(), 1 << 24 | 40, false).unwrap();
+    assert!(!kernel.is_asserted(0, 40));
+}
+
+#[test]
+fn sve_is_finalised_once_and_before_the_realm() {
+    let fixture = Fixture::of("rmi-v13");
+    let init = VcpuInit { target: 5, features: [4 | 1 << 4, 0, 0, 0, 0, 0, 0] };
+    let lengths = 0x6060_0000_0015_ffff;
+    fixture.vcpus.iter().for_each(|vcpu| vcpu.init(&init).unwrap());
+    fixture.set_gic(4, 0, None).unwrap();
+    assert_eq!(fixture.vcpus[0].set_one_reg(lengths, &[1; 64]), Ok(()));
+    let vm = fixture.vm.as_fd();
+    fixture.kernel.set_memory_attributes(vm, RAM, BYTES, PRIVATE).unwrap();
+    assert_eq!(fixture.populate(1, &page().0), Err(Errno::EINVAL));
+    for vcpu in &fixture.vcpus {
+        assert_eq!((vcpu.finalize(4), vcpu.finalize(4)), (Ok(()), Err(Errno::EPERM)));
+    }
+    assert_eq!(fixture.vcpus[0].set_one_reg(lengths, &[1; 64]), Err(Errno::EPERM));
+    assert_eq!(fixture.populate(1, &page().0), Ok(0));
+    let plain = Fixture::of("rmi-v13");
+    plain.init();
+    assert_eq!(plain.vcpus[0].finalize(4), Err(Errno::EINVAL));
+    assert_eq!(plain.vcpus[0].set_one_reg(lengths, &[1; 64]), Err(Errno::ENOENT));
+}
+
+#[test]
+fn what_is_private_is_known_and_what_becomes_shared_is_unmapped() {
+    let fixture = Fixture::of("rmi-v14");
+    fixture.launch();
+    let kernel = &fixture.kernel;
+    assert!(kernel.is_private(0, RAM) && kernel.is_private(0, RAM + BYTES - 1));
+    assert!(!kernel.is_private(0, RAM + BYTES) && !kernel.is_private(1, RAM));
+    kernel.set_memory_attributes(fixture.vm.as_fd(), RAM, 0x1000, 0).unwrap();
+    assert!(!kernel.is_private(0, RAM) && kernel.is_private(0, RAM + 0x1000));
+    {
+        let machine = kernel.shared.lock();
+        let realm = &machine.vms[0].realm;
+        let page = RAM / 0x1000;
+        assert!(realm.destroyed.has(page) && !realm.assigned.has(page));
+    }
+    let newest = Fixture::of("rmi-v15");
+    assert!(newest.kernel.is_private(0, RAM) && !newest.kernel.is_private(0, RAM + BYTES));
+    newest.kernel.set_in_place_conversion(false);
+    let source = page();
+    let refused = newest.call(0xc020_aed7, &mut range(RAM, 0x1000), Some(&source.0));
+    assert_eq!(refused, Err(Errno::EINVAL));
+    assert_eq!(newest.kernel.check_extension(newest.vm.as_fd(), 250), Ok(0));
+    assert!(FakeKernel::generations().contains(&"rmi-v16".to_string()));
+    assert!(format!("{:?}", newest.kernel).contains("rmi-v15"));
+    assert!(format!("{:?}", newest.vcpus[1]).contains('1'));
+}
+
+#[test]
+fn the_run_page_ends_with_its_page() {
+    let mut fixture = Fixture::of("rmi-v14");
+    let vcpu = &mut fixture.vcpus[0];
+    vcpu.write_run(0xffc, &[1, 2, 3, 4, 5, 6, 7, 8]);
+    let mut bytes = [9; 8];
+    vcpu.read_run(0xffc, &mut bytes);
+    assert_eq!(bytes, [1, 2, 3, 4, 0, 0, 0, 0]);
+    vcpu.read_run(0x1000, &mut bytes);
+    assert_eq!(bytes, [0; 8]);
+    let mut mpidr = [0; 8];
+    fixture.init();
+    assert_eq!(fixture.vcpus[1].get_one_reg(0x6030_0000_0013_c005, &mut mpidr), Ok(()));
+    assert_eq!(u64::from_le_bytes(mpidr), 1 << 31 | 1);
+    assert_eq!(fixture.vcpus[1].get_one_reg(0x6030_0000_0013_c000, &mut mpidr), Err(Errno::ENOENT));
+    assert_eq!(fixture.vcpus[1].get_one_reg(X0, &mut mpidr[..4]), Err(Errno::EINVAL));
+    assert_eq!(fixture.vcpus[1].get_one_reg(X0 + 62, &mut mpidr), Err(Errno::EINVAL));
+    assert_eq!(fixture.vcpus[1].get_one_reg(X0 + 1, &mut mpidr), Err(Errno::ENOENT));
+}
