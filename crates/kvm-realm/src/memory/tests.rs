@@ -73,6 +73,7 @@ fn slots_are_checked_before_the_kernel_is_asked() {
         (ram(BASE + 0x2000, 0), RamProblem::Empty),
         (ram(BASE + 0x2800, 0x1000), RamProblem::Unaligned),
         (ram(BASE + 0x2000, 0x1800), RamProblem::Unaligned),
+        (ram(BASE + 0x2800, 0x1800), RamProblem::Unaligned),
         (skewed, RamProblem::Unaligned),
         (odd, RamProblem::Unaligned),
         (short, RamProblem::HostTooShort { bytes: 0xfff }),
