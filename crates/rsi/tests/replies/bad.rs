@@ -1,8 +1,8 @@
 //! Values that no RMM answers.
 
-use rmi_abi::Ipa;
 use rmi_abi::rsi::{Command, MemPermission, RealmConfigPage, RipasChangeFlags};
 use rmi_abi::rtt::Ripas;
+use rmi_abi::{Ipa, IpaRange};
 use rsi::{
     AttestationToken, Error, Granule, PermissionCookie, PermissionStep, RealmConfig, RipasStep,
     Rsi, TokenPart, WhyStopped,
@@ -136,6 +136,13 @@ fn a_loop_over_permissions_ends() {
     let slow = rsi(&answers.iter().map(|answer| &answer[..]).collect::<Vec<_>>());
     assert_eq!(slow.change_permission_index(range(), 1), Ok(()));
     assert_eq!(slow.conduit().count(), count);
+
+    // Progress in more calls than there may be passes.
+    let long = IpaRange::with_size(Ipa::new(BASE), 0x2_0000).unwrap();
+    let answers: Vec<_> = (1..=32).map(|page| [0, BASE + page * 0x1000, 0, 0]).collect();
+    let steps = rsi(&answers.iter().map(|answer| &answer[..]).collect::<Vec<_>>());
+    assert_eq!(steps.change_permission_index(long, 1), Ok(()));
+    assert_eq!(steps.conduit().count(), 32);
 
     let step =
         rsi(&[&[0, BASE, 0, 7]]).set_permission_index(range(), 1, PermissionCookie::default());

@@ -1,6 +1,9 @@
 //! Granules, and shared memory.
 
-use rsi::{Granule, OutOfRange, SharedMemory};
+use rmi_abi::Ipa;
+use rsi::{Conduit, Granule, OutOfRange, SharedMemory};
+
+use crate::fake::Fake;
 
 #[test]
 fn a_granule_is_a_page_of_zeros_whose_content_is_not_printed() {
@@ -40,4 +43,16 @@ fn shared_memory_is_accessed_within_its_bounds() {
     let text = "the access is not within the shared memory, or not aligned";
     assert_eq!(OutOfRange.to_string(), text);
     assert_eq!(words, [0, 0, 0, 0x0302_0144_5566_7788]);
+}
+
+#[test]
+fn a_reference_to_a_conduit_has_its_addresses() {
+    fn ipa(conduit: impl Conduit, address: *mut u8) -> Option<Ipa> {
+        conduit.ipa(address)
+    }
+    let fake = Fake::default();
+    let address = std::ptr::without_provenance_mut(0x1234);
+    assert_eq!(ipa(&fake, address), None);
+    fake.offset.set(Some(0x5_0000));
+    assert_eq!(ipa(&fake, address), Some(Ipa::new(0x5_1234)));
 }
