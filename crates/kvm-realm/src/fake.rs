@@ -19,6 +19,31 @@
 //! Descriptors are those of files in memory, so they can be duplicated, mapped and closed like
 //! those of KVM: a vCPU's is its run page, that of a guest_memfd its private memory.
 //!
+//! # Example
+//!
+//! A kernel of v14 has the type of its VMs and no other; its guests write to a device.
+//!
+//! ```
+//! use std::os::fd::AsFd;
+//!
+//! use kvm_realm::Errno;
+//! use kvm_realm::fake::{Action, FakeKernel, Script};
+//! use kvm_realm::kernel::Kernel;
+//!
+//! let kernel = FakeKernel::new("rmi-v14").ok_or("no such generation")?;
+//! kernel.set_guest(|_vcpu| Script::new([Action::MmioStore(0x900_0000, 1, 4)]));
+//! let kvm = kernel.open_kvm()?;
+//! let refused = kernel.create_vm(kvm.as_fd(), 0x100 | 40);
+//! assert_eq!(refused.map(|_| ()), Err(Errno::EINVAL));
+//! let vm = kernel.create_vm(kvm.as_fd(), 1 << 30 | 40)?;
+//!
+//! drop((kvm, vm));
+//! assert_eq!(kernel.open_descriptors(), 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Limits
+//!
 //! Where it is not known what a kernel does, the fake one refuses. It knows no MTE, no nested
 //! virtualisation, no AArch32, and no device but the GIC.
 
