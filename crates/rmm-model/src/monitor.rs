@@ -19,6 +19,7 @@ mod region_change;
 mod regions;
 mod ripas;
 mod step;
+mod sysreg;
 mod table;
 #[cfg(test)]
 mod tests;

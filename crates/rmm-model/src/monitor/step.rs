@@ -10,8 +10,9 @@ use rmi_abi::{Ipa, Pa};
 use super::Monitor;
 use super::access::{Kind, Translation};
 use super::enter::{Acted, Exit, exit};
-use crate::gic::{Access, Group};
-use crate::guest::{Action, DeviceRequest, Outcome, SysReg, TimerKind};
+use super::sysreg::{accessed, is_of_gic, is_undefined};
+use crate::gic::Group;
+use crate::guest::{Action, DeviceRequest, Outcome, TimerKind};
 use crate::rec::{LastExit, Load, Rec, Syndrome};
 use crate::unsupported::{tells_deadline, tells_denied_fetches, tells_what_cannot_be_emulated};
 use crate::{rsi, syndrome};
@@ -322,68 +323,6 @@ impl Monitor {
         Some(self.sync_exit(syndrome::opaque_abort(esr), 0, 0))
     }
 
-    /// A write to a system register. Writes to those that a Realm does not have are ignored.
-    fn sysreg_write(&mut self, address: Pa, cpu: u32, esr: Esr, value: u64) -> Option<Exit> {
-        let register = esr.system_register();
-        let now = self.clock.now();
-        let rec = self.recs.get_mut(&address)?;
-        done(rec);
-        if rec.timers.write(register, value, now) {
-            return None;
-        }
-        if self.cpu(cpu).realm_accesses(register, Some(value)) != Access::Trapped {
-            return None;
-        }
-        Some(self.sysreg_write_exit(esr, value))
-    }
-
-    /// The exit of a write to a system register.
-    fn sysreg_write_exit(&self, esr: Esr, value: u64) -> Exit {
-        let seen = syndrome::sysreg(esr, self.options.dialect);
-        let mut exit = self.sync_exit(seen, 0, 0);
-        let [written, ..] = &mut exit.gprs;
-        *written = value;
-        exit
-    }
-
-    /// The exit of a trapped access by way of the general purpose register `rt`.
-    fn sysreg_exit(&mut self, address: Pa, esr: Esr, rt: u8) -> Option<Exit> {
-        let rec = self.recs.get_mut(&address)?;
-        done(rec);
-        if !esr.sysreg_is_read() {
-            let value = rec_register(rec, rt);
-            return Some(self.sysreg_write_exit(esr, value));
-        }
-        rec.last_exit = LastExit::SysRegRead(rt);
-        let seen = syndrome::sysreg(esr, self.options.dialect);
-        Some(self.sync_exit(seen, 0, 0))
-    }
-
-    /// A read of a system register. Those that a Realm does not have read as zero.
-    fn sysreg_read(&mut self, address: Pa, cpu: u32, esr: Esr, into: u8) -> Option<Exit> {
-        let register = esr.system_register();
-        let (now, frequency) = (self.clock.now(), self.options.counter_frequency);
-        let timer = self.recs.get(&address)?.timers.read(register, now, frequency);
-        let access = match timer {
-            Some(value) => Access::Done(value),
-            None => self.cpu(cpu).realm_accesses(register, None),
-        };
-        let rec = self.recs.get_mut(&address)?;
-        done(rec);
-        let value = match access {
-            Access::Trapped => {
-                rec.last_exit = LastExit::SysRegRead(into);
-                let seen = syndrome::sysreg(esr, self.options.dialect);
-                return Some(self.sync_exit(seen, 0, 0));
-            }
-            Access::Done(value) => value,
-            Access::Unknown => 0,
-        };
-        rec.set_x(usize::from(into), value);
-        rec.outcome = Outcome::Read(value);
-        None
-    }
-
     /// Programs a timer.
     fn timer(&mut self, address: Pa, kind: TimerKind, ctl: u64, cval: u64) -> Option<Exit> {
         let rec = self.recs.get_mut(&address)?;
@@ -513,27 +452,8 @@ impl Monitor {
     }
 }
 
-/// Whether the RMM passes a trapped access to a register on to the host: one of the CPU interface.
-///
-/// Source: TF-RMM, `sysreg_handlers`; so of the following.
-fn is_of_gic(register: SysReg) -> bool {
-    let SysReg { op0, op1, crn, crm, .. } = register;
-    op0 == 3 && op1 & 3 == 0 && crn == 12 && crm & 8 != 0 || register == SysReg::ICC_PMR_EL1
-}
-
-/// Whether a trapped access to a register is undefined in a Realm: one of the branch record buffer,
-/// of memory partitioning, or `S2POR_EL1`.
-fn is_undefined(register: SysReg) -> bool {
-    matches!(
-        register,
-        SysReg { op0: 2, op1: 1, crn: 8 | 9, .. }
-            | SysReg { op0: 3, op1: 0, crn: 10, crm: 4 | 5, .. }
-            | SysReg { op0: 3, op1: 0, crn: 10, crm: 2, op2: 5 }
-    )
-}
-
 /// A register by the number in a syndrome; 31 is XZR.
-fn rec_register(rec: &Rec, register: u8) -> u64 {
+pub(super) fn rec_register(rec: &Rec, register: u8) -> u64 {
     rec.x(usize::from(register))
 }
 
@@ -543,22 +463,8 @@ fn at(ipa: Ipa, esr: u64) -> Syndrome {
 }
 
 /// Ends an action that has no result.
-fn done(rec: &mut Rec) -> Option<Exit> {
+pub(super) fn done(rec: &mut Rec) -> Option<Exit> {
     rec.outcome = Outcome::Done;
     rec.step();
     None
-}
-
-/// The syndrome of an access to a register, by way of the general purpose register `rt`.
-fn accessed(register: SysReg, rt: u8, is_read: bool) -> Esr {
-    let SysReg { op0, op1, crn, crm, op2 } = register;
-    Esr(syndrome::class(ExceptionClass::SysReg)
-        | 1 << 25
-        | u64::from(op0 & 0b11) << 20
-        | u64::from(op2 & 0b111) << 17
-        | u64::from(op1 & 0b111) << 14
-        | u64::from(crn & 0xf) << 10
-        | u64::from(rt & 0x1f) << 5
-        | u64::from(crm & 0xf) << 1
-        | u64::from(is_read))
 }
