@@ -50,6 +50,7 @@ fn a_realm_is_built_and_torn_down_in_the_only_dialect() {
     whole::<OnlyV2_0Bet3>();
     whole::<OnlyV2_0Bet1>();
     whole::<OnlyV2_0Bet0>();
+    whole::<OnlyV1_0>();
 }
 
 /// A platform that is built without auxiliary trees.
@@ -106,7 +107,6 @@ fn refused<D: ServedDialect>(dialect: Dialect, told: Option<Dialect>) -> (Sessio
     let model = Model::new(Options::new(dialect)).unwrap();
     let mut options = SessionOptions::default();
     options.dialect = told;
-    options.allow_partial_dialect = true;
     let host = model.host().with_dialect::<D>();
     (Discovered::probe(host, options).unwrap_err().error, model.calls())
 }

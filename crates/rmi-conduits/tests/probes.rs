@@ -17,9 +17,7 @@ fn no_call_fails_while_a_session_opens() {
         let model = Model::new(Options::new(dialect)).unwrap();
         let counting = Counting::new(&model);
         let platform = Host::new(&counting, &model);
-        let mut options = SessionOptions::default();
-        options.allow_partial_dialect = true;
-        let found = Discovered::probe(platform, options).unwrap();
+        let found = Discovered::probe(platform, SessionOptions::default()).unwrap();
         assert_eq!(found.dialect(), dialect);
         assert_eq!((counting.probes(), counting.total().failed), (probes, 0), "{dialect}");
         let version = counting.counts(Command::Version, dialect);

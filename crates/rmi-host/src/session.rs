@@ -130,9 +130,6 @@ pub struct SessionOptions {
     pub retry_budget: RetryBudget,
     /// The exception levels at which the host runs.
     pub host_mode: HostMode,
-    /// Whether a session opens on an RMM whose dialect the SDK does not drive completely: 1.0. Its
-    /// commands can then be issued one by one; the crates above do not build Realms on it.
-    pub allow_partial_dialect: bool,
 }
 
 /// The exception levels at which the host runs.
@@ -185,9 +182,6 @@ pub enum SessionError {
         /// The dialect of the platform.
         served: Dialect,
     },
-    /// The RMM has a dialect of which this SDK has only the commands; nothing was changed. See
-    /// [`SessionOptions::allow_partial_dialect`].
-    PartialDialect(Dialect),
     /// The host would lose the list registers of the virtual GIC, see [`HostMode::SplitEl1El2`].
     ListRegistersLost,
     /// The RMM does not have the requested granule size.
@@ -225,9 +219,6 @@ impl fmt::Display for SessionError {
             }
             Self::OtherDialect { found, served } => {
                 write!(f, "the dialect is {found}, and the platform is built for {served} only")
-            }
-            Self::PartialDialect(dialect) => {
-                write!(f, "the RMM has dialect {dialect}, of which this SDK has only the commands")
             }
             Self::ListRegistersLost => f.write_str(
                 "a host split between EL1 and EL2 loses the list registers; run it with VHE",
@@ -362,9 +353,6 @@ impl<P: Platform> Discovered<P> {
                 source = DialectSource::Version;
             }
             Err(error) => return Err(error),
-        }
-        if !options.allow_partial_dialect && !is_fully_supported(channel.dialect()) {
-            return Err(SessionError::PartialDialect(channel.dialect()));
         }
         if options.host_mode == HostMode::SplitEl1El2 && !channel.dialect().gic_in_run_page() {
             return Err(SessionError::ListRegistersLost);
@@ -512,12 +500,6 @@ impl<P: Platform> Discovered<P> {
     pub fn into_platform(self) -> P {
         self.channel.into_platform()
     }
-}
-
-/// Whether the SDK builds and runs Realms in a dialect. Of the other dialects it has only the
-/// commands.
-const fn is_fully_supported(dialect: Dialect) -> bool {
-    dialect.is_2_0()
 }
 
 /// A granule size, and the code of the size of tracking regions, where the dialect has those.

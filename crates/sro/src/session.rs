@@ -177,9 +177,8 @@ impl<P: Platform> Session<P> {
 /// # Errors
 ///
 /// [`SessionError`]; the platform is returned, and the pool has what it had. What was given to an
-/// RMM that violates the protocol and keeps it goes to quarantine. [`SessionError::PartialDialect`]
-/// comes before anything is changed; [`Status::ErrorGlobal`] is the activation of another agent
-/// that is under way.
+/// RMM that violates the protocol and keeps it goes to quarantine. [`Status::ErrorGlobal`] is the
+/// activation of another agent that is under way.
 pub fn open<P: Platform>(
     platform: P,
     options: SessionOptions,

@@ -149,7 +149,7 @@ impl Crafted {
         let mut memory = self.take_memory();
         let mut pool: FixedPool<16> = crate::pool(&mut memory, 64 << 12);
         let mut options = SessionOptions::default();
-        (options.dialect, options.allow_partial_dialect) = (Some(self.dialect), true);
+        options.dialect = Some(self.dialect);
         let rmm = sro::open(Host::new(self, self.access()), options, &mut pool).unwrap();
         let rd = rmm.delegate(memory.take_front(0x1000).unwrap()).unwrap();
         let rd = Rd::new(rd);

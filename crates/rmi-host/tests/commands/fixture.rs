@@ -90,7 +90,6 @@ impl Fake {
         let mut options = SessionOptions::default();
         options.dialect = Some(dialect);
         options.retry_budget = RetryBudget::NONE;
-        options.allow_partial_dialect = true;
         let found = Discovered::probe(platform, options).unwrap();
         let configured = found.configure(&mut host(0x7000_0000, PAGE)).unwrap();
         self.calls.lock().unwrap().clear();

@@ -55,7 +55,6 @@ fn open<'m>(model: &'m Model, memory: &mut Undelegated) -> Session<'m> {
     let mut options = SessionOptions::default();
     options.dialect = Some(model.options().dialect);
     options.retry_budget = RetryBudget::default();
-    options.allow_partial_dialect = true;
     rmm_model::open_with(model.host(), options, memory).unwrap()
 }
 

@@ -18,57 +18,23 @@ pub(crate) fn willing() -> Fake {
 }
 
 #[test]
-fn a_dialect_without_full_support_is_refused_before_anything_changes() {
-    for (dialect, whole) in [
-        (Dialect::V1_0, false),
-        (Dialect::V2_0Bet0, true),
-        (Dialect::V2_0Bet1, true),
-        (Dialect::TfRmm2026_07, true),
-        (Dialect::V2_0Bet3, true),
-    ] {
+fn a_session_opens_in_every_dialect_that_is_set() {
+    for dialect in Dialect::ALL {
         let fake = willing();
         let mut options = SessionOptions::default();
         options.dialect = Some(dialect);
-        let found = Discovered::probe(Host::new(&fake, &fake), options);
-        if whole {
-            let found = found.unwrap();
-            assert_eq!(
-                (found.dialect(), found.dialect_source()),
-                (dialect, DialectSource::Options)
-            );
-            continue;
-        }
-        let failed = found.unwrap_err();
-        assert_eq!(failed.error, SessionError::PartialDialect(dialect));
-        assert!(failed.error.to_string().contains(dialect.name()), "{}", failed.error);
-        // It was only asked for its version.
-        assert_eq!(fake.calls().len(), 1);
-
-        // An embedder that wants it nevertheless sets this option.
-        options.allow_partial_dialect = true;
-        let found = Discovered::probe(failed.kept, options).unwrap();
-        let configured = found.configure(&mut host(0x7000_0000, PAGE)).unwrap();
-        let rmm = configured.into_active();
-        assert_eq!((rmm.dialect(), rmm.dialect_source()), (dialect, DialectSource::Options));
+        let found = Discovered::probe(Host::new(&fake, &fake), options).unwrap();
+        assert_eq!((found.dialect(), found.dialect_source()), (dialect, DialectSource::Options));
     }
 }
 
 #[test]
-fn an_rmm_of_1_0_that_is_found_by_probing_is_refused_by_name() {
+fn an_rmm_of_1_0_is_found_by_its_version() {
     let fake = Fake::default();
     // It implements 1.0 only, and says so.
     fake.next([1, 0x1_0000, 0x1_0000, 0, 0, 0, 0, 0]);
-    fake.always([0, 0x1_0000, 0x1_0000, 0, 0, 0, 0, 0]);
-    let failed = Discovered::probe(Host::new(&fake, &fake), SessionOptions::default()).unwrap_err();
-    assert_eq!(failed.error, SessionError::PartialDialect(Dialect::V1_0));
-    assert_eq!(fake.calls().len(), 2);
-    // An embedder that wants it nevertheless is told how it was found.
-    let fake = Fake::default();
-    fake.next([1, 0x1_0000, 0x1_0000, 0, 0, 0, 0, 0]);
     fake.always([0, u64::MAX, 0, 0, 0, 0, 0, 0]);
-    let mut options = SessionOptions::default();
-    options.allow_partial_dialect = true;
-    let found = Discovered::probe(Host::new(&fake, &fake), options).unwrap();
+    let found = Discovered::probe(Host::new(&fake, &fake), SessionOptions::default()).unwrap();
     assert_eq!((found.dialect(), found.dialect_source()), (Dialect::V1_0, DialectSource::Version));
 }
 
@@ -81,8 +47,7 @@ fn an_rmm_of_1_0_and_1_1_is_asked_for_1_0() {
     fake.next([0, 0x1_0000, 0x1_0001, 0, 0, 0, 0, 0]);
     // What it reports as a program.
     fake.next([0, 0x283_fc10_4130, 0, 0, 0, 0, 0, 0]);
-    let mut options = SessionOptions::default();
-    options.allow_partial_dialect = true;
+    let options = SessionOptions::default();
     let found = Discovered::probe(Host::new(&fake, &fake), options).unwrap();
     assert_eq!((found.dialect(), found.dialect_source()), (Dialect::V1_0, DialectSource::Version));
     let calls = fake.calls();
@@ -119,9 +84,7 @@ fn a_session_of_1_0_opens_without_a_call_that_changes_anything() {
     fake.next([1, 0x1_0000, 0x1_0000, 0, 0, 0, 0, 0]);
     fake.next([0, 0x1_0000, 0x1_0000, 0, 0, 0, 0, 0]);
     fake.always([0, 48, 0, 0, 0, 0, 0, 0]);
-    let mut options = SessionOptions::default();
-    options.allow_partial_dialect = true;
-    let found = Discovered::probe(Host::new(&fake, &fake), options).unwrap();
+    let found = Discovered::probe(Host::new(&fake, &fake), SessionOptions::default()).unwrap();
     let rmm = found.configure(&mut host(0x7000_0000, PAGE)).unwrap().into_active();
     let fid = |command: Command| u64::from(command.fid(Dialect::V1_0).unwrap().0);
     let reads = [fid(Command::Version), fid(Command::Features)];
@@ -247,7 +210,6 @@ fn sound_4_a_dialect_without_configuration_has_granules_of_4_kib() {
         let fake = willing();
         let mut options = SessionOptions::default();
         options.dialect = Some(dialect);
-        options.allow_partial_dialect = true;
         options.granule_size = GranuleSize::Size64KiB;
         let found = Discovered::probe(Host::new(&fake, &fake), options);
         let error = match found {
