@@ -2,14 +2,13 @@
 //! and what is left together are everything, and nothing is lost.
 
 use proptest::prelude::*;
-use realm_builder::{BuildError, Content, Realm, RealmConfig, RealmStorage, Region};
+use realm_builder::{BuildError, Content, Realm, RealmConfig, RealmStorage, Region, Rim};
 use rmi_abi::{Command, Dialect, Ipa, Status};
 use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::{CountingLedger, FixedQuarantine, Host, Registers, Undelegated};
 use rmm_model::{Model, Options};
 use sro::{CallbackMemory, FixedPool, Pool};
 
-const D: Dialect = Dialect::TfRmm2026_07;
 const PAGE: u64 = 0x1000;
 /// Calls that populating makes.
 const COMMANDS: [Command; 6] = [
@@ -20,6 +19,17 @@ const COMMANDS: [Command; 6] = [
     Command::GranuleRangeUndelegate,
     Command::RttCreate,
 ];
+
+/// The command that does the same in a dialect.
+fn in_dialect(command: Command, dialect: Dialect) -> Command {
+    match command {
+        _ if command.form(dialect).is_some() => command,
+        Command::RttDataMapInit => Command::DataCreate,
+        Command::RttDataMap => Command::DataCreateUnknown,
+        Command::GranuleRangeDelegate => Command::GranuleDelegate,
+        _ => Command::GranuleUndelegate,
+    }
+}
 
 /// A region: its content, its number of pages, and its distance from the previous one, in the Realm
 /// and in memory.
@@ -57,9 +67,14 @@ proptest! {
         command in prop::sample::select(COMMANDS.to_vec()),
         number in 10..60u64,
         refused in any::<bool>(),
-        ranges in any::<bool>(),
+        (dialect, ranges) in prop::sample::select(vec![
+            (Dialect::TfRmm2026_07, false),
+            (Dialect::TfRmm2026_07, true),
+            (Dialect::V1_0, false),
+        ]),
     ) {
-        let options = if ranges { Options::new(D).range_capable() } else { Options::new(D) };
+        let options = Options::new(dialect);
+        let options = if ranges { options.range_capable() } else { options };
         let model = Model::new(options).unwrap();
         let fault = match refused {
             true => Fault::status(Status::ErrorInput),
@@ -68,8 +83,9 @@ proptest! {
         // The first delegations are those for the Realm itself.
         let number =
             if command == Command::GranuleRangeDelegate && !ranges { number } else { number % 10 };
+        let rule = Rule::command(in_dialect(command, dialect), dialect);
         let conduit: Injecting<_, fn(&Registers) -> bool> =
-            Injecting::by_rule(&model, Rule::command(command, D).nth(number), fault);
+            Injecting::by_rule(&model, rule.nth(number), fault);
         let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<64>::new());
         let mut memory = model.take_memory();
         let mut pool = FixedPool::<16>::new();
@@ -102,6 +118,10 @@ proptest! {
             regions.push(Region::new(Ipa::new(at), part, content));
             at += pages * PAGE;
         }
+        let params =
+            RealmConfig::new(40).validate(rmm.features(), dialect).expect("what it was made with");
+        let mut rim = Rim::new(&params, dialect, &mut |_| {}).unwrap();
+        rim.add_regions(&mut regions, params.geometry, &mut |_| {}).unwrap();
         let total: u64 = regions.iter().map(|region| region.memory().bytes()).sum();
         let (mut left, mut failures, mut lost) = (total, 0, false);
         for (number, budget) in budgets.iter().cycle().enumerate() {
@@ -131,6 +151,10 @@ proptest! {
         }
         prop_assert!(failures <= 1 && (failures == 0 || conduit.has_injected()));
         prop_assert!(lost || realm.memory_bytes() == total);
+        // A refusal in the middle changes nothing of what is measured.
+        if !lost && (refused || failures == 0) {
+            prop_assert_eq!(model.measurement(realm.rd().pa(), 0), Some(rim.value()));
+        }
 
         for region in regions {
             let _ = region.into_memory().into_raw();

@@ -214,10 +214,11 @@ impl<'c> Region<'c> {
     /// Takes back what is left of the front that was split off. Returns what is no longer
     /// contiguous with the rest; the region cannot continue then.
     pub(crate) fn rejoin(&mut self, front: Self) -> Option<Undelegated> {
+        // The RIPAS of what was populated is RAM.
+        self.ram += front.ram + front.taken;
         self.advance(front.taken);
         self.lost += front.lost;
         self.unbacked += front.unbacked;
-        self.ram += front.ram;
         let rest = core::mem::replace(&mut self.memory, front.memory);
         // What was not populated ends where the rest begins, unless its end was lost.
         let Err(rest) = self.memory.append(rest) else { return None };

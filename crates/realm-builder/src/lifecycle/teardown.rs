@@ -12,7 +12,6 @@ use crate::error::BuildError;
 use crate::lifecycle::realm::{Realm, Terminated};
 use crate::memory::map::Free;
 use crate::memory::realm_core::RealmCore;
-use crate::memory::returned::ReturnedRanges;
 use crate::memory::unmap::Collected;
 use crate::plan::Run;
 use crate::shadow::storage::{Records, SharedPiece};
@@ -81,7 +80,8 @@ impl<'a, P: Platform> Realm<'a, P, Terminated> {
     /// hypercall.
     ///
     /// Where the dialect unmaps private memory by pages only (1.0), a block is split first, which
-    /// takes a granule from the pool for the time being; folding has put one there. What is shared
+    /// takes a granule from the pool for the time being (folding has put one there), and otherwise
+    /// fails with [`Error::NeedMemory`]. What is shared
     /// is unmapped by destroying its table there, where nothing else is shared in the same table.
     ///
     /// Memory is freed; tables go to the pool, still delegated. The next call continues
@@ -195,9 +195,9 @@ impl<P: Platform> RealmCore<'_, P> {
                     self.collect_unmapped(&mut from, top, &mut returned) == Collected::Send;
                 Ok(DismantleProgress::More)
             }
-            Some(Next::Memory(at)) => self
-                .unmap_first(memory.pool(), at, idle, &mut returned)
-                .map(|()| DismantleProgress::More),
+            Some(Next::Memory(at)) => {
+                self.unmap_first(memory.pool(), at, idle).map(|()| DismantleProgress::More)
+            }
             Some(Next::Shown(tree, at)) => {
                 self.hide_first(tree, at, idle).map(|()| DismantleProgress::More)
             }
@@ -228,13 +228,7 @@ impl<P: Platform> RealmCore<'_, P> {
 
     /// Unmaps from an entry on, or makes that possible: settles the table if it is unclear whether
     /// it exists, and splits a block where only pages are unmapped.
-    fn unmap_first(
-        &mut self,
-        pool: &mut Pool,
-        at: At,
-        idle: &mut u32,
-        returned: &mut ReturnedRanges,
-    ) -> Result<(), Error> {
+    fn unmap_first(&mut self, pool: &mut Pool, at: At, idle: &mut u32) -> Result<(), Error> {
         if !self.shadow.get_mut().table_is_sure(None, at.level, at.base) {
             let place = (at.level, self.geometry.table_base(at.base, at.level));
             if let Ok(held) = self.lock_range(at.range()) {
@@ -246,7 +240,7 @@ impl<P: Platform> RealmCore<'_, P> {
             }
         }
         if at.level < self.rmm.call_limits().data_level {
-            return self.split_first(pool, at, returned);
+            return self.split_first(pool, at);
         }
         let top = self.geometry.unprotected_base();
         let reached = match self.unmap_some(pool.pages_for(self.rmm).list, at, top) {
@@ -263,20 +257,8 @@ impl<P: Platform> RealmCore<'_, P> {
         self.budget_left(Command::RttDataUnmap, *idle, reached)
     }
 
-    /// Splits a block. If the pool has no granule for the table, one that was unmapped before
-    /// becomes it.
-    fn split_first(
-        &mut self,
-        pool: &mut Pool,
-        at: At,
-        returned: &mut ReturnedRanges,
-    ) -> Result<(), Error> {
-        if pool.bytes() == (0, 0)
-            && !returned.doubt
-            && let Some(granule) = returned.run.take_front(self.granule_bytes())
-        {
-            pool.put_back(self.rmm, granule);
-        }
+    /// Splits a block.
+    fn split_first(&mut self, pool: &mut Pool, at: At) -> Result<(), Error> {
         let below = at.level.child().unwrap_or(Level::L3);
         let entry = Run { ipa: at.base, pa: Pa::new(0), level: below, bytes: self.granule_bytes() };
         let made = match self.lock_range(at.range()) {
