@@ -18,7 +18,7 @@ Usage: multi_vcpu [OPTIONS]
 
   --seconds N         How long [default: 5]
   --seed N            What the random numbers start with [default: 1]
-  --dialect NAME      tf-rmm-2026-07, 2.0-bet3, 2.0-bet1 or 2.0-bet0
+  --dialect NAME      tf-rmm-2026-07, 2.0-bet3, 2.0-bet1, 2.0-bet0 or 1.0
                       [default: tf-rmm-2026-07]
   --list-registers N  List registers of each CPU, 1 to 16 [default: 4]
   --yield-every N     Every N-th range command yields and has to be continued
@@ -74,9 +74,9 @@ fn parse_args(args: impl IntoIterator<Item = OsString>) -> Result<Option<Options
     Ok(Some(options))
 }
 
-/// A dialect that the model supports.
+/// A dialect; the model plays all of them.
 fn dialect(name: &str) -> Result<Dialect, String> {
-    ModelOptions::DIALECTS
+    Dialect::ALL
         .into_iter()
         .find(|dialect| dialect.name() == name)
         .ok_or_else(|| format!("the dialects of the model are {}", ModelOptions::dialect_names()))

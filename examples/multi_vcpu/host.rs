@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use realm_sdk::Error;
 use realm_sdk::builder::{Active, Realm};
 use realm_sdk::host::Platform;
-use realm_sdk::rec::gic::{GicHandler, RealmGic};
+use realm_sdk::rec::gic::{GicHandler, RealmGic, RecInterface};
 use realm_sdk::rec::mmio::{MmioBus, Pl011Backend};
 use realm_sdk::rec::set::{Outcome, RecSet};
 use realm_sdk::vgic::SpiIntid;
@@ -107,7 +107,8 @@ impl<P: Platform<Conduit: Sync, Lock: Send + Sync> + Sync> Host<'_, P> {
         let (memory, cpu) = (ThreadMemory::new(frames, STOCK), self.model.cpu(number.into()));
         let rest = Vcpu { host: self, index, memory, random };
         let (gic, bus) = (self.gic, self.bus);
-        let mut vcpu = GicHandler { gic, index, interface: cpu, bus, rest };
+        let interface = RecInterface::new(self.realm.rmm(), cpu);
+        let mut vcpu = GicHandler { gic, index, interface, bus, rest };
         let result = self.run_on_thread(&mut vcpu);
         if result.is_err() {
             self.give_up();
@@ -116,7 +117,10 @@ impl<P: Platform<Conduit: Sync, Lock: Send + Sync> + Sync> Host<'_, P> {
         result
     }
 
-    fn run_on_thread(&self, vcpu: &mut GicHandler<'_, Cpu<'_>, Vcpu<'_, P>>) -> Result<(), Error> {
+    fn run_on_thread(
+        &self,
+        vcpu: &mut GicHandler<'_, RecInterface<Cpu<'_>>, Vcpu<'_, P>>,
+    ) -> Result<(), Error> {
         let Ok(mut runner) = self.set.claim(vcpu.index) else { return Ok(()) };
         runner.trap_waiting(true, false);
         while !self.has_given_up.load(Ordering::SeqCst) {

@@ -27,11 +27,11 @@ use realm_sdk::abi::{IpaRange, PaRange};
 use realm_sdk::builder::{Active, Content, Realm, RealmConfig, RecStart, Records, Region};
 use realm_sdk::host::{CountingLedger, Host as SdkHost, Platform, Rmm, SessionOptions};
 use realm_sdk::rec::Rec;
-use realm_sdk::rec::gic::RealmGic;
+use realm_sdk::rec::gic::{RealmGic, RecInterface};
 use realm_sdk::rec::mmio::{MmioBus, MmioDevice, PL011_SIZE, Pl011};
 use realm_sdk::rec::set::{ExitKind, RecSet};
 use realm_sdk::sro::{HostAllocator, HostMemory, open};
-use realm_sdk::vgic::{Gic, GicConfig, GicStorage, SpiIntid};
+use realm_sdk::vgic::{Gic, GicConfig, GicStorage, SpiIntid, VirtualInterface, Vtr};
 use rmm_model::{AsyncGuest, Model, Options as ModelOptions};
 
 use cli::Options;
@@ -58,7 +58,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let mut model_options = ModelOptions::new(options.dialect);
+    // An RMM that reports how many list registers there are reports as many.
+    let vtr = Vtr::of_run_page(options.list_registers.saturating_sub(1));
+    let mut model_options = ModelOptions::new(options.dialect).with_vtr(vtr);
     model_options.list_registers = options.list_registers;
     model_options.yield_every = options.yield_every;
     model_options.busy_every = options.busy_every;
@@ -165,7 +167,8 @@ fn run_active<P: Platform<Conduit: Sync, Lock: Send + Sync> + Sync>(
 ) -> Result<Tally, Error> {
     let storage = GicStorage::<VCPUS, 32>::new();
     let affinities: Vec<_> = set.affinities().collect();
-    let config = GicConfig { affinities: &affinities, spis: 32, vtr: model.cpu(0).vtr() };
+    let vtr = RecInterface::new(realm.rmm(), model.cpu(0)).vtr();
+    let config = GicConfig { affinities: &affinities, spis: 32, vtr };
     let Ok(gic) = Gic::new(&storage, &config) else { unreachable!("valid affinities") };
     let Ok(gic) = RealmGic::new(&gic, set) else { unreachable!("the RECs of the set") };
     let (Some(uart_spi), Some(device_spi)) = (SpiIntid::new(UART_SPI), SpiIntid::new(DEVICE_SPI))

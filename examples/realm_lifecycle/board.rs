@@ -2,15 +2,17 @@
 
 use realm_sdk::abi::rec::Mpidr;
 use realm_sdk::abi::rtt::Ripas;
+use realm_sdk::abi::run::{GicEntry, GicExit};
 use realm_sdk::abi::{Ipa, IpaRange};
 use realm_sdk::builder::{Active, Realm};
 use realm_sdk::host::Platform;
 use realm_sdk::rec::exit::{
     Fault, HostCall, MmioLoad, MmioStore, PsciCall, PsciNotice, PsciRequestKind, RipasChange, Wait,
 };
+use realm_sdk::rec::gic::RecInterface;
 use realm_sdk::rec::{Answer, Flow, Handler, Rec, Timers};
 use realm_sdk::sro::FixedPool;
-use realm_sdk::vgic::{InterfaceState, Intid, Saved};
+use realm_sdk::vgic::{InterfaceState, Intid, Saved, VirtualInterface};
 use rmm_model::Cpu;
 
 use crate::console::{self, Console};
@@ -24,8 +26,8 @@ pub(crate) struct Vcpus<'r, P: Platform> {
     pub(crate) console: Console,
     pub(crate) uart: IpaRange,
     pub(crate) recs: &'r [Rec],
-    /// The CPU that they run on.
-    pub(crate) cpu: Cpu<'r>,
+    /// The virtual CPU interface of the CPU that they run on, or of the run page.
+    pub(crate) registers: RecInterface<Cpu<'r>>,
     /// The REC whose turn it is, and its virtual CPU interface.
     pub(crate) current: Mpidr,
     pub(crate) interface: InterfaceState,
@@ -48,16 +50,28 @@ impl<P: Platform> Vcpus<'_, P> {
 
 impl<P: Platform> Handler for Vcpus<'_, P> {
     fn before_entry(&mut self, _: &Rec) {
-        self.interface.load(&mut self.cpu);
+        self.interface.load(&mut self.registers);
+    }
+
+    fn gic_entry(&mut self, gic: &mut GicEntry) {
+        if let Some(page) = self.registers.run_page() {
+            (gic.hcr, gic.lrs) = page.enter();
+        }
+    }
+
+    fn gic_exit(&mut self, gic: &GicExit) {
+        if let Some(page) = self.registers.run_page() {
+            page.exit(gic.hcr, gic.lrs, gic.misr, gic.vmcr);
+        }
     }
 
     fn entry_cancelled(&mut self, _: &Rec) {
         // It does not matter whether it was used: there may have been no entry.
-        let _ = self.interface.save(&mut self.cpu);
+        let _ = self.interface.save(&mut self.registers);
     }
 
     fn after_exit(&mut self, timers: Timers, _: bool) {
-        if self.interface.save(&mut self.cpu) == Saved::Unused {
+        if self.interface.save(&mut self.registers) == Saved::Unused {
             complain!("the REC ran without its virtual CPU interface");
         }
         for (intid, timer) in [

@@ -36,7 +36,7 @@ Host:
                       standard error
 
 RMM:
-  --dialect NAME      tf-rmm-2026-07, 2.0-bet3, 2.0-bet1 or 2.0-bet0
+  --dialect NAME      tf-rmm-2026-07, 2.0-bet3, 2.0-bet1, 2.0-bet0 or 1.0
                       [default: tf-rmm-2026-07]
   --range-capable     The RMM takes whole ranges per call, not one granule or
                       table
@@ -135,9 +135,9 @@ fn parse_args(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, le
     Ok(Invocation::Run(Box::new(options)))
 }
 
-/// A dialect that the model supports: the others are decoded only.
+/// A dialect; the model plays all of them.
 fn dialect(name: &str) -> Result<Dialect, String> {
-    ModelOptions::DIALECTS
+    Dialect::ALL
         .into_iter()
         .find(|dialect| dialect.name() == name)
         .ok_or_else(|| format!("the dialects of the model are {}", ModelOptions::dialect_names()))

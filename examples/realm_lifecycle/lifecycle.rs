@@ -13,9 +13,10 @@ use realm_sdk::builder::{
     ShadowTable, plan,
 };
 use realm_sdk::host::{Platform, Rmm, SessionOptions};
+use realm_sdk::rec::gic::RecInterface;
 use realm_sdk::rec::{Answer, Kick, Rec, RunEnd};
 use realm_sdk::sro::{self, CallbackMemory, FixedPool, Pool, RecObject, Session};
-use realm_sdk::vgic::InterfaceState;
+use realm_sdk::vgic::{InterfaceState, VirtualInterface};
 use rmm_model::Model;
 
 use crate::Failure;
@@ -340,7 +341,8 @@ fn run<P: Platform>(
 ) -> Result<(), Failure> {
     let (rmm, geometry) = (realm.rmm(), realm.geometry());
     let (mut vcpus, mut states) = (Vec::new(), Vec::new());
-    let interface = InterfaceState::new(model.cpu(0).vtr());
+    let registers = RecInterface::new(rmm, model.cpu(0));
+    let interface = InterfaceState::new(registers.vtr());
     while let Some(object) = recs.pop() {
         let granule = rmm.granule_size().bytes();
         match heap.take(granule, granule) {
@@ -371,7 +373,7 @@ fn run<P: Platform>(
         system_off: false,
         realm,
         pool,
-        cpu: model.cpu(0),
+        registers,
         current: Mpidr::from_index(0),
         interface,
     };

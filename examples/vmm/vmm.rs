@@ -10,12 +10,12 @@ use realm_sdk::Error;
 use realm_sdk::abi::{Ipa, IpaRange};
 use realm_sdk::builder::{Active, Content, Realm, RealmConfig, RecStart, Records, Region};
 use realm_sdk::host::{Platform, Rmm};
-use realm_sdk::rec::gic::{GicHandler, RealmGic};
+use realm_sdk::rec::gic::{GicHandler, RealmGic, RecInterface};
 use realm_sdk::rec::mmio::{MmioBus, MmioDevice, PL011_SIZE, Pl011};
 use realm_sdk::rec::set::{Outcome, SystemEnd};
 use realm_sdk::rec::{Rec, RecSet};
 use realm_sdk::sro::HostAllocator;
-use realm_sdk::vgic::{Gic, GicConfig, GicStorage};
+use realm_sdk::vgic::{Gic, GicConfig, GicStorage, VirtualInterface};
 use rmm_model::{AsyncGuest, Model};
 
 use crate::cpus::{CPU, Cpus};
@@ -104,7 +104,8 @@ impl<'r, P: Platform> Vmm<'r, P> {
         // The interrupt controller, whose RECs are those of the set.
         let storage = GicStorage::<VCPUS, 32>::new();
         let affinities: Vec<_> = self.vcpus.affinities().collect();
-        let (affinities, vtr) = (affinities.as_slice(), self.model.cpu(0).vtr());
+        let affinities = affinities.as_slice();
+        let vtr = RecInterface::new(self.realm.rmm(), self.model.cpu(0)).vtr();
         let gic = Gic::new(&storage, &GicConfig { affinities, spis: 32, vtr })?;
         let gic = RealmGic::new(&gic, &self.vcpus)?;
 
@@ -160,7 +161,8 @@ impl<'r, P: Platform> Vmm<'r, P> {
         let (realm, cpu) = (&self.realm, self.model.cpu(number.into()));
         let memory = ThreadMemory::new(frames, STOCK);
         let rest = Vcpu { realm, index, memory };
-        let mut vcpu = GicHandler { gic, index, interface: cpu, bus, rest };
+        let interface = RecInterface::new(realm.rmm(), cpu);
+        let mut vcpu = GicHandler { gic, index, interface, bus, rest };
         let mut runner = self.vcpus.claim(index)?;
         runner.trap_waiting(true, false);
         let result = loop {
