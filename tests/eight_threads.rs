@@ -19,10 +19,21 @@ use rmm_model::{Action, Model, Options, Script};
 const MIB: u64 = 1 << 20;
 
 /// Builds, runs and tears down one Realm with two RECs, which run at the same time.
-fn run_realm<P: Platform + Sync>(rmm: &Rmm<P>, model: &Model, memory: Undelegated) -> Undelegated
+///
+/// In 1.0 the host chooses VMIDs, which no two Realms may share.
+fn run_realm<P: Platform + Sync>(
+    rmm: &Rmm<P>,
+    model: &Model,
+    memory: Undelegated,
+    vmid: u16,
+) -> Undelegated
 where
     P::Conduit: Sync,
 {
+    let mut config = RealmConfig::new(40);
+    if rmm.dialect() == Dialect::V1_0 {
+        config.vmid = vmid;
+    }
     let mut memory = memory;
     let whole = memory.range();
     let mut returned = Vec::new();
@@ -32,7 +43,7 @@ where
     pool.add(take(64 << 12)).unwrap();
     let run_pages = [take(0x1000), take(0x1000)];
     let mut storage = RealmStorage::<16, 8>::new();
-    let mut realm = Realm::create(rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
+    let mut realm = Realm::create(rmm, &config, &mut storage, &mut pool).unwrap();
     let image = [0x5a; 0x3000];
     let mut regions = [
         Region::new(Ipa::new(0x4000_0000), take(0x3000), Content::Measured(&image)),
@@ -123,10 +134,18 @@ fn eight_threads_share_a_session() {
         .ok()
         .and_then(|realms| realms.parse().ok())
         .unwrap_or(6);
-    for (dialect, ranges) in [(Dialect::TfRmm2026_07, false), (Dialect::V2_0Bet3, true)] {
+    for (dialect, ranges) in [
+        (Dialect::TfRmm2026_07, false),
+        (Dialect::V2_0Bet3, true),
+        (Dialect::V2_0Bet1, false),
+        (Dialect::V2_0Bet0, true),
+        (Dialect::V1_0, false),
+    ] {
         let mut options = Options::new(dialect);
-        options.yield_every = std::num::NonZeroU32::new(7);
-        options.busy_every = std::num::NonZeroU32::new(5);
+        if dialect.is_2_0() {
+            options.yield_every = std::num::NonZeroU32::new(7);
+            options.busy_every = std::num::NonZeroU32::new(5);
+        }
         let model = Model::new(if ranges { options.range_capable() } else { options }).unwrap();
         let conduit = Counting::new(&model);
         let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<8>::new());
@@ -141,11 +160,11 @@ fn eight_threads_share_a_session() {
         let rmm = open(platform, session, &mut pool).unwrap();
         let shares: Vec<_> = (0..8).map(|_| memory.take_back(4 * MIB).unwrap()).collect();
         thread::scope(|scope| {
-            for mut share in shares {
+            for (vmid, mut share) in (1..).zip(shares) {
                 let (rmm, model) = (&rmm, &model);
                 scope.spawn(move || {
                     for _ in 0..realms {
-                        share = run_realm(rmm, model, share);
+                        share = run_realm(rmm, model, share, vmid);
                         let delegated = rmm.delegate(share).unwrap();
                         share = rmm.undelegate(delegated).unwrap();
                     }

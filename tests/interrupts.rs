@@ -16,7 +16,8 @@ use realm_sdk::sro::{CallbackMemory, FixedPool, Pool, Session, open};
 use realm_sdk::vgic::{InterfaceState, Intid, Saved, State};
 use rmm_model::{Action, Cpu, GuestCpu, Model, Options, Outcome};
 
-const DIALECTS: [Dialect; 2] = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
+/// Those in which the virtual CPU interface is the CPU's.
+const DIALECTS: [Dialect; 4] = Options::DIALECTS;
 
 fn model(dialect: Dialect) -> Model {
     let mut options = Options::new(dialect);

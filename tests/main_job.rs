@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// The dialects of the model.
-const NAMES: [&str; 4] = ["tf-rmm-2026-07", "2.0-bet3", "2.0-bet1", "2.0-bet0"];
+const NAMES: [&str; 5] = ["tf-rmm-2026-07", "2.0-bet3", "2.0-bet1", "2.0-bet0", "1.0"];
 
 /// The example, which cargo builds before it runs the tests.
 fn example() -> PathBuf {
@@ -209,7 +209,7 @@ fn bad_input_is_one_line_and_nothing_else() {
         (&["--ipa-width", "60", good.path()], "IPA width"),
         (&["--ipa-width", "many"], "many"),
         (&["--hash", "md5", good.path()], "md5"),
-        (&["--dialect", "1.0", good.path()], "1.0"),
+        (&["--dialect", "1.1", good.path()], "1.1"),
         (&["--busy-every", "1"], "busy_every"),
         (&["--granule", "8k"], "4k, 16k and 64k"),
         (&["--no-such-option"], "--no-such-option"),
@@ -250,7 +250,7 @@ fn the_dialects_that_are_named_are_the_ones_that_work() {
     let output = run(&["--dialect", "foo"]);
     let err = text(&output.stderr);
     let names = err.split_once("dialects of the model are ").unwrap().1.split_once("; ").unwrap().0;
-    assert_eq!(names, "tf-rmm-2026-07, 2.0-bet3, 2.0-bet1 and 2.0-bet0");
+    assert_eq!(names, "tf-rmm-2026-07, 2.0-bet3, 2.0-bet1, 2.0-bet0 and 1.0");
     for name in NAMES {
         good(&["--ram", "8", "--dialect", name]);
     }

@@ -25,7 +25,7 @@ const MIB: u64 = 1 << 20;
 const RAM: u64 = 0x8000_0000;
 /// RAM without memory: pages, blocks and pages, after 16 KiB with content.
 const BYTES: u64 = 64 * MIB + 3 * PAGE;
-const DIALECTS: [Dialect; 2] = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
+const DIALECTS: [Dialect; 5] = Dialect::ALL;
 
 type TestConduit<'m> = Counting<Injecting<&'m Model, fn(&Registers) -> bool>>;
 type Platform<'p> = Host<&'p TestConduit<'p>, &'p Model, &'p CountingLedger>;
@@ -183,7 +183,9 @@ fn a_realm_gets_memory_where_it_touches_its_ram() {
 fn the_number_of_calls_is_predicted() {
     let kernel = [0xd5; 4 * 0x1000];
     for dialect in DIALECTS {
-        for limits in [Limits::ONE_BY_ONE, Limits::RANGES] {
+        let is_1_0 = dialect == Dialect::V1_0;
+        let all = [Limits::ONE_BY_ONE, Limits::RANGES];
+        for limits in if is_1_0 { [Limits::ENTRY_BY_ENTRY; 2] } else { all } {
             let options = match limits == Limits::RANGES {
                 true => Options::new(dialect).range_capable(),
                 false => Options::new(dialect),
@@ -193,13 +195,11 @@ fn the_number_of_calls_is_predicted() {
                 let mut regions = regions(&mut memory, &kernel);
                 let cost = realm.populate_cost(&mut pool, &mut regions, limits);
                 let issued = |command| conduit.counts(command, dialect).issued;
-                let before = [
-                    Command::GranuleRangeDelegate,
-                    Command::RttCreate,
-                    Command::RttInitRipas,
-                    Command::RttDataMapInit,
-                ]
-                .map(|command| (command, issued(command)));
+                let of_1_0 = (Command::GranuleDelegate, Command::DataCreate);
+                let of_2_0 = (Command::GranuleRangeDelegate, Command::RttDataMapInit);
+                let (delegate, map) = if is_1_0 { of_1_0 } else { of_2_0 };
+                let before = [delegate, Command::RttCreate, Command::RttInitRipas, map]
+                    .map(|command| (command, issued(command)));
                 let total = conduit.total().issued;
                 realm.populate(&mut pool, &mut regions).unwrap();
                 let [delegate, create, ripas, map] =
@@ -235,8 +235,12 @@ fn it_is_populated_in_parts_and_continues() {
         ] {
             let rule = Rule::command(Command::RttInitRipas, dialect).nth(refused);
             with_realm(Options::new(dialect), rule, |fixture| {
-                let Fixture { mut realm, mut pool, mut memory, model, .. } = fixture;
+                let Fixture { mut realm, mut pool, mut memory, model, config, .. } = fixture;
                 let mut regions = regions(&mut memory, &kernel);
+                let params = config.validate(realm.rmm().features(), dialect).unwrap();
+                let mut rim = Rim::new(&params, dialect, &mut |_| {}).unwrap();
+                rim.add_regions(&mut regions, params.geometry, &mut |_| {}).unwrap();
+                let expected = rim.value();
                 let (mut left, mut failures) = (BYTES, 0);
                 while left > 0 {
                     let done = realm.populate_some(&mut pool, &mut regions, at_once);
@@ -248,7 +252,8 @@ fn it_is_populated_in_parts_and_continues() {
                     left = now;
                 }
                 assert!(failures <= u32::from(refused != u64::MAX));
-                assert_eq!(*tables.get_or_insert(realm.tables()), realm.tables());
+                let made = *tables.get_or_insert(realm.tables());
+                assert_eq!(made, realm.tables(), "{dialect}, {at_once:#x}, {refused}");
                 let rmm = realm.rmm();
                 for (ipa, level) in [
                     (RAM + 4 * PAGE, Level::L3),
@@ -259,7 +264,8 @@ fn it_is_populated_in_parts_and_continues() {
                         rmm.commands().rtt_read_entry(realm.rd(), Ipa::new(ipa), level).unwrap();
                     assert_eq!((entry.state, entry.ripas), (RttEntryState::Void, Ripas::Ram));
                 }
-                assert!(model.measurement(realm.rd().pa(), 0).is_some());
+                let measured = model.measurement(realm.rd().pa(), 0);
+                assert_eq!(measured, Some(expected), "{dialect}, {at_once:#x}, {refused}");
                 Some((realm, pool))
             });
         }

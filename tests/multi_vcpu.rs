@@ -62,7 +62,7 @@ fn nothing_is_lost_on_a_busy_rmm_that_yields_with_one_list_register() {
 #[test]
 fn bad_input_is_one_line() {
     for (args, said) in [
-        (&["--dialect", "1.0"][..], "tf-rmm-2026-07, 2.0-bet3, 2.0-bet1 and 2.0-bet0"),
+        (&["--dialect", "1.1"][..], "tf-rmm-2026-07, 2.0-bet3, 2.0-bet1, 2.0-bet0 and 1.0"),
         (&["--seconds", "x"], "invalid digit"),
         (&["--list-registers", "17"], "list"),
         (&["--busy-every", "1"], "busy_every"),

@@ -229,11 +229,15 @@ fn insert(heap: &mut Heap) -> impl FnMut(Undelegated) {
 }
 
 fn options(random: &mut Random) -> Options {
-    let dialect = if random.one_in(2) { Dialect::TfRmm2026_07 } else { Dialect::V2_0Bet3 };
+    let dialect = Dialect::from_index(u8::try_from(random.below(5)).unwrap()).unwrap();
     let mut options = Options::new(dialect);
     options.dram = PaRange::with_size(options.dram.base(), DRAM).unwrap();
     if !random.one_in(3) {
         options = options.range_capable();
+    }
+    if !dialect.is_2_0() {
+        // It has no operations, and is never busy.
+        return options;
     }
     let some = |random: &mut Random| NonZeroU32::new(u32::try_from(random.below(5)).unwrap());
     (options.busy_every, options.yield_every) = (some(random), some(random));

@@ -4,26 +4,39 @@
 use proptest::prelude::*;
 use realm_sdk::abi::result::OpMemReq;
 use realm_sdk::abi::rtt::Level;
-use realm_sdk::abi::{Command, ResultWord, Status};
+use realm_sdk::abi::{Command, Dialect, ResultWord, Status};
 use realm_sdk::conduits::inject::Fault;
 use realm_sdk::host::conduit::NO_ANSWER;
+use rmm_model::Options;
 
 use crate::runtime::{self, Stop};
 use crate::scenario::{Course, Ending, Scenario};
-use crate::{DIALECTS, SETUPS, answer, check, word};
+use crate::{DIALECTS, SETUPS, answer, check, in_dialect, word};
 
 /// Runs the scenario with each fault at every `stride`th call, where the first call is another one
-/// for each fault, dialect and end of the scenario.
-fn here_and_there(faults: &[Fault], stride: usize, change: impl Fn(Scenario) -> Scenario) {
+/// for each fault, dialect and end of the scenario. In 1.0, where each page has its calls, the
+/// stride is longer.
+fn here_and_there(
+    dialects: &[Dialect],
+    faults: &[Fault],
+    stride: usize,
+    change: impl Fn(Scenario) -> Scenario,
+) {
     let mut first = 0;
-    for dialect in DIALECTS {
+    for dialect in dialects.iter().copied() {
+        let stride = if dialect == Dialect::V1_0 { stride * 37 } else { stride };
         for stop in Stop::ALL {
             for fault in faults.iter().copied() {
-                first = (first + 1) % stride;
+                first = (first + if dialect == Dialect::V1_0 { 53 } else { 1 }) % stride;
                 for at in (first as u64..).step_by(stride) {
                     let scenario = change(Scenario::new(dialect).of(Course::Runtime(stop)));
                     let (ending, injected) = scenario.with_fault(at, fault).run();
-                    check(&ending, fault, &format!("{dialect}, {stop:?}, call {at}, {fault:x?}"));
+                    check(
+                        dialect,
+                        &ending,
+                        fault,
+                        &format!("{dialect}, {stop:?}, call {at}, {fault:x?}"),
+                    );
                     if !injected {
                         assert_eq!(ending, Ending::GOOD, "a scenario without a fault");
                         break;
@@ -42,7 +55,7 @@ fn a_scenario_without_faults_ends_well() {
             assert_eq!(scenario.run().0, Ending::GOOD, "{dialect}, {stop:?}");
             let scenario = Scenario::new(dialect).of(Course::Runtime(stop)).one_by_one();
             assert_eq!(scenario.run().0, Ending::GOOD, "{dialect}, {stop:?}, one by one");
-            for (name, setup) in SETUPS {
+            for (name, setup) in SETUPS.into_iter().filter(|_| dialect.is_2_0()) {
                 let scenario = Scenario::new(dialect).of(Course::Runtime(stop)).with_setup(setup);
                 assert_eq!(scenario.run().0, Ending::GOOD, "{dialect}, {stop:?}, {name}");
             }
@@ -62,7 +75,7 @@ fn refusals() {
         let refusal = ResultWord::with_level(Status::ErrorRtt, level).0;
         faults.push(Fault::Instead(answer(refusal, 0)));
     }
-    here_and_there(&faults, 59, |scenario| scenario);
+    here_and_there(&DIALECTS, &faults, 59, |scenario| scenario);
 }
 
 #[test]
@@ -71,7 +84,8 @@ fn a_busy_or_blocked_rmm_only_costs_calls() {
         for status in [Status::Busy, Status::Blocked] {
             for stop in Stop::ALL {
                 // The answer to RMI_VERSION is the only one after which the call is not made again.
-                for at in (1 + first as u64..).step_by(10) {
+                let stride = if dialect == Dialect::V1_0 { 601 } else { 10 };
+                for at in (1 + first as u64..).step_by(stride) {
                     let fault = Fault::Instead(answer(word(status), 0));
                     let scenario =
                         Scenario::new(dialect).of(Course::Runtime(stop)).with_fault(at, fault);
@@ -100,7 +114,7 @@ fn operations_and_garbage() {
         faults.push(Fault::Instead(answer(word(Status::Success), garbage)));
         faults.push(Fault::Instead(answer(garbage, garbage)));
     }
-    here_and_there(&faults, 61, |scenario| scenario);
+    here_and_there(&DIALECTS, &faults, 61, |scenario| scenario);
 }
 
 #[test]
@@ -119,7 +133,7 @@ fn false_answers() {
     }
     faults.push(Fault::Scribble { seed: 7 });
     faults.push(Fault::Afterwards(NO_ANSWER));
-    here_and_there(&faults, 26, |scenario| scenario);
+    here_and_there(&DIALECTS, &faults, 26, |scenario| scenario);
 }
 
 #[test]
@@ -132,7 +146,7 @@ fn with_every_setup() {
         Fault::Afterwards(answer(word(Status::Unknown(99)), 0)),
     ];
     for (_, setup) in SETUPS {
-        here_and_there(&faults, 193, |scenario| scenario.with_setup(setup));
+        here_and_there(&Options::DIALECTS, &faults, 193, |scenario| scenario.with_setup(setup));
     }
 }
 
@@ -143,7 +157,7 @@ fn granule_by_granule() {
         Fault::Instead(answer(word(Status::Success), 0)),
         Fault::Afterwards(answer(word(Status::Success), u64::MAX)),
     ];
-    here_and_there(&faults, 5003, Scenario::one_by_one);
+    here_and_there(&Options::DIALECTS, &faults, 5003, Scenario::one_by_one);
 }
 
 /// From some call on, this is the only answer of the RMM.
@@ -218,9 +232,10 @@ fn a_command_that_never_works() {
             turn += 1;
             let (dialect, stop) =
                 (DIALECTS[turn % DIALECTS.len()], Stop::ALL[turn % Stop::ALL.len()]);
+            let command = in_dialect(command, dialect);
             let scenario = Scenario::new(dialect).of(Course::Runtime(stop)).without(command, fault);
             let when = format!("{dialect}, {stop:?}, {command:?}, {fault:x?}");
-            check(&scenario.run().0, fault, &when);
+            check(dialect, &scenario.run().0, fault, &when);
         }
     }
 }
@@ -248,6 +263,6 @@ proptest! {
         let fault =
             if afterwards { Fault::Afterwards(registers) } else { Fault::Instead(registers) };
         let scenario = Scenario::new(dialect).of(Course::Runtime(stop));
-        check(&scenario.with_fault(at, fault).run().0, fault, "a random fault");
+        check(dialect, &scenario.with_fault(at, fault).run().0, fault, "a random fault");
     }
 }

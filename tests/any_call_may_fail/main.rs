@@ -11,10 +11,11 @@ use std::num::NonZeroU32;
 
 use proptest::prelude::*;
 use realm_sdk::abi::result::OpMemReq;
-use realm_sdk::abi::{Dialect, GranuleSize, ResultWord, Status};
+use realm_sdk::abi::{Command, Dialect, GranuleSize, ResultWord, Status};
 use realm_sdk::conduits::inject::Fault;
 use realm_sdk::host::Registers;
 use realm_sdk::host::conduit::{NO_ANSWER, NOT_SENT};
+use rmm_model::Options;
 use scenario::{Ending, Scenario, Setup};
 
 fn word(status: Status) -> u64 {
@@ -26,29 +27,56 @@ fn answer(x0: u64, rest: u64) -> Registers {
     [x0, rest, rest, rest, rest, rest, rest, rest]
 }
 
-const DIALECTS: [Dialect; 4] = rmm_model::Options::DIALECTS;
+const DIALECTS: [Dialect; 5] = Dialect::ALL;
 
-/// The calls at which a fault comes: all of them, in the two dialects that differ most. In the
-/// others it is every fifth, from a call on that is another one for each answer.
+/// The calls at which a fault comes: all of them, in the two dialects of 2.0 that differ most. In
+/// the others it is every fifth, from a call on that is another one for each answer; and in 1.0,
+/// where each page has its calls, as many as there are in them.
 fn calls(dialect: Dialect, fault: Fault) -> impl Iterator<Item = u64> {
-    let is_whole = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3].contains(&dialect);
     let first = match fault {
-        Fault::Instead([x0, x1, ..]) | Fault::Afterwards([x0, x1, ..]) => x0 ^ x1,
+        Fault::Instead([x0, x1, ..]) | Fault::Afterwards([x0, x1, ..]) => x0 ^ x1.rotate_left(7),
         _ => 0,
     };
-    let (first, stride) = if is_whole { (0, 1) } else { (first % 5, 5) };
-    (first..).step_by(stride)
+    let stride = match dialect {
+        Dialect::TfRmm2026_07 | Dialect::V2_0Bet3 => 1,
+        Dialect::V1_0 => 199,
+        _ => 5,
+    };
+    (first % stride..).step_by(usize::try_from(stride).unwrap())
 }
 
-/// Whether a fault makes the RMM execute the command and then deny it unambiguously.
-fn is_false_answer(fault: Fault) -> bool {
-    let Fault::Afterwards([x0, ..]) = fault else { return false };
+/// The command that does the same in a dialect.
+fn in_dialect(command: Command, dialect: Dialect) -> Command {
+    match command {
+        _ if command.form(dialect).is_some() => command,
+        Command::GranuleRangeDelegate => Command::GranuleDelegate,
+        Command::GranuleRangeUndelegate => Command::GranuleUndelegate,
+        Command::RttDataMap => Command::DataCreateUnknown,
+        Command::RttDataUnmap => Command::DataDestroy,
+        Command::RttUnprotMap => Command::RttMapUnprotected,
+        Command::RttUnprotUnmap => Command::RttUnmapUnprotected,
+        // What 1.0 does without, by what it has instead, or before.
+        Command::RealmTerminate => Command::RealmActivate,
+        _ => Command::RecAuxCount,
+    }
+}
+
+/// Whether a fault makes the RMM execute the command and then deny it unambiguously; or, in 1.0,
+/// where a success may come without anything that the host could compare, the opposite.
+fn is_false_answer(dialect: Dialect, fault: Fault) -> bool {
+    let x0 = match fault {
+        Fault::Instead([x0, ..]) => {
+            return dialect == Dialect::V1_0 && ResultWord(x0).status() == Status::Success;
+        }
+        Fault::Afterwards([x0, ..]) => x0,
+        _ => return false,
+    };
     !matches!(ResultWord(x0).status(), Status::Success | Status::Incomplete | Status::Unknown(_))
         || x0 == u64::MAX
 }
 
-fn check(ending: &Ending, fault: Fault, when: &str) {
-    if is_false_answer(fault) {
+fn check(dialect: Dialect, ending: &Ending, fault: Fault, when: &str) {
+    if is_false_answer(dialect, fault) {
         ending.check_after_false_answer(when);
     } else {
         ending.check(when);
@@ -60,7 +88,7 @@ fn check(ending: &Ending, fault: Fault, when: &str) {
 fn at_every_call(dialect: Dialect, fault: Fault) {
     for at in calls(dialect, fault) {
         let (ending, injected) = Scenario::new(dialect).with_fault(at, fault).run();
-        check(&ending, fault, &format!("{dialect}, call {at}, {fault:x?}"));
+        check(dialect, &ending, fault, &format!("{dialect}, call {at}, {fault:x?}"));
         if !injected {
             assert_eq!(ending, Ending::GOOD, "a scenario without a fault");
             return;
@@ -168,10 +196,13 @@ fn sound_2_no_answer_at_any_call() {
         at_every_call(dialect, Fault::Instead(NOT_SENT));
     }
     for [x0, ..] in [NO_ANSWER, NOT_SENT] {
-        for at in (0..120).step_by(5) {
-            let scenario = Scenario::new(Dialect::TfRmm2026_07)
-                .with_fault_from(at, Fault::Instead(answer(x0, 0)));
-            scenario.run().0.check(&format!("no answers from call {at} on, {x0:#x}"));
+        for (dialect, stride) in [(Dialect::TfRmm2026_07, 5), (Dialect::V1_0, 401)] {
+            for at in (0..24 * stride).step_by(usize::try_from(stride).unwrap()) {
+                let scenario =
+                    Scenario::new(dialect).with_fault_from(at, Fault::Instead(answer(x0, 0)));
+                let when = format!("{dialect}, no answers from call {at} on, {x0:#x}");
+                scenario.run().0.check(&when);
+            }
         }
     }
 }
@@ -189,14 +220,19 @@ fn granule_by_granule() {
     for (fault, first) in faults.into_iter().zip([0, 17, 31, 53]) {
         for at in (first..3600).step_by(89) {
             let scenario = Scenario::new(Dialect::TfRmm2026_07).one_by_one().with_fault(at, fault);
-            check(&scenario.run().0, fault, &format!("granule by granule, call {at}, {fault:x?}"));
+            check(
+                Dialect::TfRmm2026_07,
+                &scenario.run().0,
+                fault,
+                &format!("granule by granule, call {at}, {fault:x?}"),
+            );
         }
     }
     assert_eq!(Scenario::new(Dialect::TfRmm2026_07).one_by_one().run().0, Ending::GOOD);
 }
 
-/// What else an RMM is allowed to do: yield and be continued, ask for more memory, ask for it in
-/// one piece, allow cancelling, be busy.
+/// What else an RMM of 2.0 is allowed to do: yield and be continued, ask for more memory, ask for
+/// it in one piece, allow cancelling, be busy.
 const SETUPS: [(&str, Setup); 5] = [
     ("yields", |options| options.yield_every = NonZeroU32::new(1)),
     ("takes memory for the Realm", |options| options.realm_create_donates = 3),
@@ -220,13 +256,18 @@ fn with_every_setup() {
         Fault::Afterwards(answer(word(Status::Success), 0x8000_0000)),
         Fault::Afterwards(answer(word(Status::Unknown(99)), 0)),
     ];
-    for dialect in DIALECTS {
+    for dialect in Options::DIALECTS {
         for (name, setup) in SETUPS {
             for fault in faults {
                 for at in calls(dialect, fault) {
                     let scenario = Scenario::new(dialect).with_setup(setup).with_fault(at, fault);
                     let (ending, injected) = scenario.run();
-                    check(&ending, fault, &format!("{dialect}, {name}, call {at}, {fault:x?}"));
+                    check(
+                        dialect,
+                        &ending,
+                        fault,
+                        &format!("{dialect}, {name}, call {at}, {fault:x?}"),
+                    );
                     if !injected {
                         assert_eq!(ending, Ending::GOOD, "{dialect}, {name}");
                         break;
@@ -248,10 +289,12 @@ fn the_rmm_gives_only_one_answer() {
         0x10d,
         0x20d,
     ] {
-        for at in (0..120).step_by(3) {
-            let scenario = Scenario::new(Dialect::TfRmm2026_07)
-                .with_fault_from(at, Fault::Instead(answer(x0, 0)));
-            scenario.run().0.check(&format!("only {x0:#x} from call {at}"));
+        for (dialect, stride) in [(Dialect::TfRmm2026_07, 3), (Dialect::V1_0, 397)] {
+            for at in (0..30 * stride).step_by(usize::try_from(stride).unwrap()) {
+                let scenario =
+                    Scenario::new(dialect).with_fault_from(at, Fault::Instead(answer(x0, 0)));
+                scenario.run().0.check(&format!("{dialect}, only {x0:#x} from call {at}"));
+            }
         }
     }
 }
@@ -276,7 +319,8 @@ proptest! {
     ) {
         let fault =
             if afterwards { Fault::Afterwards(registers) } else { Fault::Instead(registers) };
-        check(&Scenario::new(dialect).with_fault(at, fault).run().0, fault, "a random fault");
+        let (ending, _) = Scenario::new(dialect).with_fault(at, fault).run();
+        check(dialect, &ending, fault, "a random fault");
     }
 }
 
@@ -291,11 +335,16 @@ fn with_larger_granules() {
         Fault::Afterwards(NO_ANSWER),
     ];
     for (granule, stride) in [(GranuleSize::Size16KiB, 2), (GranuleSize::Size64KiB, 11)] {
-        for (fault, dialect) in faults.into_iter().zip(DIALECTS.into_iter().cycle()) {
+        for (fault, dialect) in faults.into_iter().zip(Options::DIALECTS.into_iter().cycle()) {
             let scenario = || Scenario::new(dialect).with_granule(granule);
             for at in (0..).step_by(stride) {
                 let (ending, injected) = scenario().with_fault(at, fault).run();
-                check(&ending, fault, &format!("{granule:?}, {dialect}, call {at}, {fault:x?}"));
+                check(
+                    dialect,
+                    &ending,
+                    fault,
+                    &format!("{granule:?}, {dialect}, call {at}, {fault:x?}"),
+                );
                 if !injected {
                     assert!(ending.is_good(granule), "{granule:?}: {ending:?}");
                     break;

@@ -24,8 +24,8 @@ use realm_sdk::rec::mmio::{MmioBus, MmioDevice};
 use realm_sdk::rec::set::{Outcome, RecSlot};
 use realm_sdk::rec::{Handler, Rec, RecSet};
 use realm_sdk::sro::{CallbackMemory, FixedPool, Pool, open};
-use realm_sdk::vgic::VirtualInterface;
 use realm_sdk::vgic::{DISTRIBUTOR_BYTES, Gic, GicConfig, GicStorage, REDISTRIBUTOR_BYTES, Saved};
+use realm_sdk::vgic::{VirtualInterface, Vtr};
 use rmm_model::{Cpu, Model, Options};
 
 use cpus::{CPU, Cpus};
@@ -191,8 +191,7 @@ impl Drop for EndAll<'_> {
 
 /// Boots the kernel, and checks what it counted.
 fn boots(dialect: Dialect, list_registers: u8, splits_eoi: bool, threads: Threads) {
-    let mut options = Options::new(dialect);
-    options.list_registers = list_registers;
+    let options = Options::new(dialect).with_vtr(Vtr::of_run_page(list_registers - 1));
     let model = Model::new(options).unwrap();
     let conduit = model.calling_cpu(|| CPU.get().into());
     let mut memory = model.take_memory();
@@ -256,28 +255,35 @@ fn boots(dialect: Dialect, list_registers: u8, splits_eoi: bool, threads: Thread
 
 #[test]
 fn with_4_list_registers() {
-    for dialect in [Dialect::TfRmm2026_07, Dialect::V2_0Bet3] {
+    for dialect in [Dialect::TfRmm2026_07, Dialect::V2_0Bet0, Dialect::V1_0] {
         boots(dialect, 4, false, Threads::One);
     }
 }
 
 #[test]
 fn with_1_list_register() {
-    for dialect in [Dialect::TfRmm2026_07, Dialect::V2_0Bet3] {
+    for dialect in [Dialect::V2_0Bet1, Dialect::V2_0Bet3, Dialect::V1_0] {
         boots(dialect, 1, false, Threads::One);
     }
 }
 
 #[test]
 fn with_deactivation_apart_from_priority_drop() {
-    for list_registers in [1, 2, 4, 16] {
-        boots(Dialect::V2_0Bet3, list_registers, true, Threads::One);
+    for (list_registers, dialect) in
+        [1, 2, 4, 16].into_iter().zip([Dialect::V2_0Bet3, Dialect::V1_0].into_iter().cycle())
+    {
+        boots(dialect, list_registers, true, Threads::One);
     }
 }
 
 #[test]
 fn on_two_threads() {
-    for (list_registers, splits_eoi) in [(1, false), (4, false), (1, true), (4, true)] {
-        boots(Dialect::V2_0Bet3, list_registers, splits_eoi, Threads::Two);
+    for (dialect, list_registers, splits_eoi) in [
+        (Dialect::V2_0Bet3, 1, false),
+        (Dialect::V1_0, 4, false),
+        (Dialect::V1_0, 1, true),
+        (Dialect::V2_0Bet3, 4, true),
+    ] {
+        boots(dialect, list_registers, splits_eoi, Threads::Two);
     }
 }

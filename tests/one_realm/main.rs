@@ -184,10 +184,13 @@ fn busy(mut options: Options) -> Options {
 fn eight_threads_share_a_realm() {
     for dialect in [Dialect::TfRmm2026_07, Dialect::V2_0Bet3] {
         soak(options(dialect), &format!("{dialect}, one by one"));
-        soak(options(dialect).range_capable(), &format!("{dialect}, ranges"));
-        soak(busy(options(dialect)), &format!("{dialect}, one by one, busy"));
         soak(busy(options(dialect).range_capable()), &format!("{dialect}, ranges, busy"));
     }
+    for dialect in [Dialect::V2_0Bet0, Dialect::V2_0Bet1] {
+        soak(options(dialect).range_capable(), &format!("{dialect}, ranges"));
+        soak(busy(options(dialect)), &format!("{dialect}, one by one, busy"));
+    }
+    soak(options(Dialect::V1_0), "1.0");
 }
 
 type Plain<'a> = Host<&'a Model, &'a Model, &'a OwnershipMap>;

@@ -36,6 +36,11 @@ fn the_ledger_balances_and_what_a_rec_was_given_comes_back() {
         assert!(observed.ended);
         assert_eq!(map.with(Ownership::check_balance), Ok(()));
         let given: Vec<_> = map.with(|ownership| ownership.donations().collect());
+        if dialect == Dialect::V1_0 {
+            // It has no operations to donate to.
+            assert!(given.is_empty());
+            continue;
+        }
         assert_eq!(given.len(), 1);
         assert_eq!(given[0].1.donated, 16);
         assert!(given.iter().all(|(_, donations)| donations.is_even()));

@@ -17,7 +17,7 @@ use rmm_model::{Model, Options};
 
 use lifecycle::{Image, Observed, run_host};
 
-const DIALECTS: [Dialect; 2] = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
+const DIALECTS: [Dialect; 5] = Dialect::ALL;
 const IMAGE: Image = [0xa5; 0x2800];
 
 fn sink() -> WriteSink<RefCell<String>> {

@@ -9,7 +9,9 @@ use rmm_model::{Action, Script};
 use rsi::{Error, PermissionCookie, PermissionStep, PlaneRunPage, Rsi, WhyStopped};
 
 use crate::model::{self, CpuConduit, Reply, Setup};
-use crate::{DIALECTS, pages, with};
+use crate::{pages, with};
+
+const DIALECTS: [Dialect; 2] = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
 
 /// Three auxiliary planes with indirect permissions in one tree, or with a tree each.
 fn setup(dialect: Dialect, tree_per_plane: bool, replies: &[Reply]) -> Setup {

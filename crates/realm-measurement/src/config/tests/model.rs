@@ -17,7 +17,7 @@ const PAGE: u64 = 1 << 12;
 /// Machines with different features: no devices, which the model does not have; S2SZ, LPA2, SVE,
 /// planes and private contexts.
 fn machine() -> impl Strategy<Value = (Dialect, Features)> {
-    let dialect = prop::sample::select(&[Dialect::TfRmm2026_07, Dialect::V2_0Bet3][..]);
+    let dialect = prop::sample::select(&Dialect::ALL[..]);
     (dialect, 32_u64..=52, any::<[bool; 4]>(), 0_u64..=3, 0_u64..=2).prop_map(
         |(dialect, width, [lpa2, sve, indirect, mec], planes, tables)| {
             let features = with(dialect, |registers| {
@@ -43,6 +43,7 @@ fn what_is_valid_can_be_created() {
         let Ok(mut params) = config.validate(&features, dialect) else { continue };
         let mut options = Options::new(dialect);
         options.features = features.registers();
+        options.list_registers = features.gic_num_lrs().unwrap_or(options.list_registers);
         options.already_active = true;
         let model = Model::new(options).unwrap();
         let mut session = SessionOptions::default();

@@ -43,19 +43,26 @@ fn programs(dialect: Dialect) -> Vec<(ExitKind, Action)> {
         (ExitKind::RipasChange, set_ripas(Ripas::Empty)),
         (ExitKind::HostCall, forge(ExitReason::HostCall)),
         (ExitKind::SError, Action::SError { esr: 0x2f << 26 }),
-        (ExitKind::S2apChange, forge(ExitReason::S2apChange)),
         (ExitKind::UnknownSync, forge_sync(0x3c << 26, 0)),
         (ExitKind::Unknown, Action::Forge(ForgedExit::new(0x7f))),
     ];
     let mapping = DeviceRequest::ValidateMapping { id: 1, base: ram, top: ram, pa: 0 };
-    all.push((ExitKind::VdevMapping, Action::Device(mapping)));
-    if ExitReason::VsmmuCommand.encode(dialect).is_some() {
-        let command = DeviceRequest::VsmmuCommand { vsmmu: 0x9000 };
-        all.push((ExitKind::VsmmuCommand, Action::Device(command)));
-    } else {
-        let request = DeviceRequest::Vdev { id: 1 };
-        all.push((ExitKind::VdevRequest, Action::Device(request)));
-        all.push((ExitKind::P2pBinding, Action::Device(DeviceRequest::P2pBinding { ids: [1, 2] })));
+    let command = DeviceRequest::VsmmuCommand { vsmmu: 0x9000 };
+    let binding = DeviceRequest::P2pBinding { ids: [1, 2] };
+    if ExitReason::S2apChange.encode(dialect).is_some() {
+        all.push((ExitKind::S2apChange, forge(ExitReason::S2apChange)));
+    }
+    for (reason, kind, request) in [
+        (ExitReason::VdevValidateMapping, ExitKind::VdevMapping, mapping),
+        (ExitReason::VsmmuCommand, ExitKind::VsmmuCommand, command),
+        (ExitReason::VdevRequest, ExitKind::VdevRequest, DeviceRequest::Vdev { id: 1 }),
+        (ExitReason::VdevP2pBinding, ExitKind::P2pBinding, binding),
+    ] {
+        if reason.encode(dialect).is_some() {
+            all.push((kind, Action::Device(request)));
+        }
+    }
+    if dialect.affinity_info_exits() {
         all.push((ExitKind::PsciRequest, Action::psci_affinity_info(1)));
     }
     all
@@ -107,7 +114,7 @@ fn cell(dialect: Dialect, (kind, action): (ExitKind, Action), n: usize, foreign:
 #[test]
 fn the_rmm_accepts_every_answer() {
     let foreign = foreign();
-    for dialect in [Dialect::TfRmm2026_07, Dialect::V2_0Bet3] {
+    for dialect in Dialect::ALL {
         let mut seen = BTreeSet::new();
         for program in programs(dialect) {
             seen.insert(format!("{:?}", program.0));
