@@ -126,13 +126,6 @@ impl Donated {
         }
     }
 
-    /// Records what another record has; what does not fit is leaked, and counted.
-    pub(crate) fn merge(&mut self, other: &mut Self) {
-        while let Some(memory) = other.ranges.pop() {
-            drop(self.record(memory));
-        }
-    }
-
     /// Tries to undelegate what an operation kept: what the RMM releases goes to the pool, the rest
     /// to quarantine.
     pub fn recover<P: Platform>(&mut self, rmm: &Rmm<P>, pool: &mut Pool, command: Command) {

@@ -304,25 +304,17 @@ impl<P: Platform> Driver<'_, P> {
     fn take(&mut self, operation: &mut Operation<'_, P>) -> Result<(), Error> {
         // What the RMM says it undelegated is recovered after the operation if it may be in the
         // region that the operation keeps blocked.
-        let is_blocked = self.target(operation).is_some();
-        let mut claimed = Donated::new();
+        let keeps = self.target(operation).is_some();
         let Pool { list, contents, .. } = &mut *self.pool;
         let (rmm, command) = (self.rmm, operation.command());
-        let outcome = operation.reclaim(list, self.donated, &mut |returned| match returned {
-            Returned::Delegated(memory) => contents.put_back(rmm, memory),
-            Returned::Undelegated(memory) => contents.restore(rmm, memory),
-            Returned::Claimed(memory) => {
-                let refused = match is_blocked {
-                    true => claimed.record(memory.into_use()).err(),
-                    false => Some(memory.into_use()),
-                };
-                if let Some(memory) = refused {
-                    let reason = QuarantineReason::NotReclaimed { command };
-                    contents.recover(rmm, memory.into_released(), reason);
+        let outcome =
+            operation.reclaim_some(list, self.donated, keeps, &mut |returned| match returned {
+                Returned::Delegated(memory) => contents.put_back(rmm, memory),
+                Returned::Undelegated(memory) => contents.restore(rmm, memory),
+                Returned::Claimed(memory) => {
+                    contents.recover(rmm, memory, QuarantineReason::NotReclaimed { command });
                 }
-            }
-        });
-        self.donated.merge(&mut claimed);
+            });
         match outcome {
             Ok(Reclaim::Given(0) | Reclaim::Busy) => self.wait(),
             Ok(Reclaim::Given(_)) => self.idle = 0,

@@ -152,6 +152,8 @@
 //! }
 //! ```
 
+use core::cell::RefCell;
+
 use rmi_abi::desc::{BlockSize, DonateRequest, OpMemState};
 use rmi_abi::{Command, GranuleSize};
 use rmi_host::command::{Donation, Offer, Reclaim, Returned};
@@ -536,13 +538,35 @@ impl<'r, P: Platform> Operation<'r, P> {
         donated: &mut Donated,
         give_back: &mut dyn FnMut(Returned),
     ) -> Result<Reclaim, Error> {
+        self.reclaim_some(list, donated, false, give_back)
+    }
+
+    /// As [`Operation::reclaim`]. With `keeps`, what the RMM says it undelegated although it was
+    /// donated delegated stays in `donated`.
+    pub(crate) fn reclaim_some(
+        &mut self,
+        list: &mut Undelegated,
+        donated: &mut Donated,
+        keeps: bool,
+        give_back: &mut dyn FnMut(Returned),
+    ) -> Result<Reclaim, Error> {
         self.check_record(Command::OpMemReclaim, donated)?;
         let Some(pending) = &mut self.pending else { return Ok(Reclaim::Busy) };
+        // Neither function is called while the other runs.
+        let record = RefCell::new(donated);
         self.rmm.commands().op_mem_reclaim(
             pending,
             list,
-            &mut |range| donated.claim(range),
-            give_back,
+            &mut |range| record.try_borrow_mut().ok()?.claim(range),
+            &mut |returned| match returned {
+                Returned::Claimed(memory) if keeps => {
+                    if let Ok(mut donated) = record.try_borrow_mut() {
+                        // It had a slot there.
+                        drop(donated.record(memory.into_use()));
+                    }
+                }
+                returned => give_back(returned),
+            },
         )
     }
 
