@@ -170,7 +170,8 @@ fn realm(rmm: &Rmm<Platform<'_>>, memory: &mut Undelegated) -> Rd {
     let mut page = memory.take_front(PAGE).unwrap();
     let mut granule = || rmm.delegate(memory.take_front(PAGE).unwrap()).unwrap();
     let (rd, root) = (granule(), granule());
-    let params = RealmParams::new(Geometry::new(40).unwrap(), root.base()).encode(DIALECT).unwrap();
+    let params = RealmParams::new(Geometry::new(40).unwrap(), root.base());
+    let params = params.encode(rmm.dialect()).unwrap();
     let Progress::Done(_) = rmm.commands().realm_create(&rd, &mut page, &params).unwrap() else {
         panic!()
     };
@@ -238,6 +239,49 @@ fn sound_1_delegated_memory_is_counted_when_a_layer_or_the_ledger_panics() {
         assert_eq!(model.granule_state(range.base()), Some(GranuleState::Delegated));
         assert_eq!(leaked() - before, 4);
     }
+}
+
+/// A call of 1.0 names one granule or one entry. The memory that it does not name stays the host's.
+#[test]
+#[cfg_attr(miri, ignore = "slow")]
+fn sound_1_what_a_call_of_1_0_names_changes_its_owner_before_a_layer_panics() {
+    let _turn = one_at_a_time();
+    let model = Model::new(Options::new(Dialect::V1_0)).unwrap();
+    let (layer, ledger) = (layer(&model), Fuse::default());
+    let mut memory = model.take_memory();
+    let mut list = memory.take_front(PAGE).unwrap();
+    let rmm = found(&layer, &ledger, &mut list).into_active();
+    let rd = realm(&rmm, &mut memory);
+    let at = ShareAt { rd: &rd, ipa: SHARED, access: SharedAccess::MEMORY };
+
+    let mut parts = [0; 2].map(|_| Shared::new(memory.take_front(2 * PAGE).unwrap()));
+    let range = parts[0].rest.range();
+    layer.fuse.0.store(1, Ordering::Relaxed);
+    caught(|| rmm.commands().rtt_unprot_map_list(at, &mut list, &mut parts, PAGES));
+    let (first, second) = range.split_at(PAGE).unwrap();
+    assert_eq!((parts[0].shared.range(), parts[0].rest.range()), (first, second));
+    assert_eq!((parts[1].shared.bytes(), parts[1].rest.bytes()), (0, 2 * PAGE));
+    // It is mapped, and unmapped by the token that is left.
+    let mut shared = parts.map(|part| part.shared).into_iter().next().unwrap();
+    layer.fuse.0.store(1, Ordering::Relaxed);
+    caught(|| rmm.commands().rtt_unprot_unmap_some(&rd, &mut shared));
+    assert_eq!(shared.range(), first);
+    let host = rmm.commands().rtt_unprot_unmap_some(&rd, &mut shared).unwrap();
+    assert_eq!((host.range(), shared.bytes()), (first, 0));
+
+    // What a function owns when it panics is leaked, and counted: the page that the Realm reaches.
+    let before = leaked();
+    let two = memory.take_front(2 * PAGE).unwrap();
+    layer.fuse.0.store(1, Ordering::Relaxed);
+    caught(|| rmm.commands().rtt_unprot_map(at, two, PAGES));
+    assert_eq!(leaked() - before, 1);
+    // The second of four granules; the RMM may have any of them as far as the token shows.
+    let four = memory.take_front(4 * PAGE).unwrap();
+    let (range, before) = (four.range(), leaked());
+    layer.fuse.0.store(2, Ordering::Relaxed);
+    caught(|| rmm.delegate(four));
+    assert!(all_are(&model, range.split_at(2 * PAGE).unwrap().0, GranuleState::Delegated));
+    assert_eq!(leaked() - before, 4);
 }
 
 /// The RMM may give the handle of an operation that has ended to another one.
