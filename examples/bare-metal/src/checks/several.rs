@@ -5,6 +5,7 @@ use alloc::format;
 use realm_guest::Program;
 use realm_guest::host_call::values;
 use realm_guest::layout::RAM;
+use realm_sdk::abi::realm::OptionalParameter;
 use realm_sdk::rec::set::ExitKind;
 
 use super::{expect, words};
@@ -68,7 +69,9 @@ pub(super) fn at_once<M: Machine>(fixture: &Fixture<'_, M>) -> Outcome {
     let mut two = Plan::new(Program::Touch, &arguments);
     for (plan, number) in [(&mut one, 1), (&mut two, 2)] {
         (plan.salt, plan.largest_piece, plan.fault_window) = (number.into(), PAGE, PAGE);
-        plan.config.vmid = number;
+        if OptionalParameter::Vmid.exists_in(fixture.session.dialect()) {
+            plan.config.vmid = number;
+        }
     }
     two.first_cpu = fixture.machine.cpus().min(2) - 1;
     let ended = realm::run_both(fixture, [&one, &two])?;

@@ -4,6 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use realm_sdk::abi::IpaRange;
+use realm_sdk::abi::realm::OptionalParameter;
 use realm_sdk::builder::{Active, Content, Realm, RealmConfig, RecStart, Records, Region};
 use realm_sdk::host::{Platform, Rmm};
 use realm_sdk::rec::RecSet;
@@ -55,7 +56,9 @@ impl<'r, P: Platform> Build<'r, '_, P> {
         let layout = Layout::new(files.kernel, files.initramfs.len() as u64, ram);
         let layout = layout.map_err(Stop::failed)?;
         let mut config = RealmConfig::new(IPA_WIDTH);
-        config.vmid = self.vmid;
+        if OptionalParameter::Vmid.exists_in(self.rmm.dialect()) {
+            config.vmid = self.vmid;
+        }
         for (byte, of_name) in config.personalization.iter_mut().zip(self.name.bytes()) {
             *byte = of_name;
         }
