@@ -2,40 +2,64 @@
 //! has to agree with.
 //!
 //! `REALM_SDK_RMM` names the other one, a program and its arguments, for example firmware built as
-//! a program. Without it, the other one is the model too.
+//! a program; it says which dialect it has. Without it, the other one is the model too, and the
+//! tests run on each dialect.
 #![expect(unsafe_code, reason = "a conduit to two RMMs")]
 #![allow(dead_code, reason = "not every test has a Realm that says something")]
 
 #[path = "../../../rmi-conduits/tests/lines/wire.rs"]
 mod wire;
 
+use std::ops::Range;
 use std::process;
 
+use rmi_abi::feature::Features;
 use rmi_abi::{Command, Dialect, Pa};
 use rmi_conduits::lines::{LineAnswer, Lines};
 use rmi_host::{AccessFault, Conduit, HostAccess, Machine, Registers, Simulated, Undelegated};
 use rmm_model::Options;
 
+/// The dialect with planes and stateful operations.
 pub(crate) const D: Dialect = Dialect::TfRmm2026_07;
+
+/// The dialects that the other one can have: its own, or that of either model.
+pub(crate) fn dialects() -> Vec<Dialect> {
+    match program() {
+        Some(other) => vec![dialect_of(&other)],
+        None => vec![D, Dialect::V1_0],
+    }
+}
 
 /// A conduit to both. The answers are the other's; the model has to agree with each of them.
 #[derive(Debug)]
 pub(crate) struct Both {
     model: Lines,
     other: Lines,
+    dialect: Dialect,
 }
 
 impl Both {
-    /// Both, newly started. The model has the features of the other one, except device assignment.
+    /// Both, newly started, of [`D`] or of the dialect that the program has.
     pub(crate) fn new() -> Self {
-        let other = other();
-        let mut options = Options::new(D);
+        Self::of(D)
+    }
+
+    /// Both, newly started, of this dialect unless a program has another one. The model has the
+    /// features of the other one, except device assignment.
+    pub(crate) fn of(dialect: Dialect) -> Self {
+        let other = program().unwrap_or_else(|| model(dialect));
+        let dialect = dialect_of(&other);
+        let mut options = Options::new(dialect);
         options.dram = other.memory().unwrap();
-        let version = Command::Version.fid(D).unwrap();
-        other.say(&format!("smc {:x} 20000", version.0)).unwrap();
         options.features = [0, 1, 2, 3, 4].map(|index| feature(&other, index));
         options.features[2] = 0;
-        Self { model: wire::model(options), other }
+        let reported = Features::new(dialect, options.features).gic_num_lrs();
+        options.list_registers = reported.unwrap_or(options.list_registers);
+        Self { model: wire::model(options), other, dialect }
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     /// `bytes` bytes of memory that both have.
@@ -65,7 +89,7 @@ unsafe impl Conduit for Both {
         // SAFETY: neither can reach memory of this program.
         let (model, other) = unsafe { (self.model.call(call), self.other.call(call)) };
         // The other one may have device assignment, which the model does not have.
-        let same = |answer: Registers| match is_features_2(call) {
+        let same = |answer: Registers| match self.dialect == D && is_features_2(call) {
             true => {
                 [answer[0], 0, answer[2], answer[3], answer[4], answer[5], answer[6], answer[7]]
             }
@@ -94,6 +118,14 @@ unsafe impl HostAccess for Both {
         let mut here = vec![0; into.len()];
         // SAFETY: the caller promises what the method requires, for memory that both have.
         unsafe { (self.model.read(at, &mut here)?, self.other.read(at, into)?) };
+        if self.dialect == Dialect::V1_0 {
+            // A program has no virtual CPU interface.
+            for ((byte, here), there) in (at.raw()..).zip(&mut here).zip(into.iter()) {
+                if GIC_OF_RUN_PAGE.contains(&(byte & 0xfff)) {
+                    *here = *there;
+                }
+            }
+        }
         assert_eq!(here, into, "memory at {at} differs");
         Ok(())
     }
@@ -104,16 +136,31 @@ unsafe impl HostAccess for Both {
     }
 }
 
-fn other() -> Lines {
-    let Ok(line) = std::env::var("REALM_SDK_RMM") else {
-        let mut options = Options::new(D);
-        // As in TF-RMM: three auxiliary planes, with their own tables.
-        options.features[3] = 3;
-        return wire::model(options);
-    };
+/// What the RMM of 1.0 writes about the GIC, in a run page.
+const GIC_OF_RUN_PAGE: Range<u64> = 0xb00..0xb98;
+
+/// The program that is the other one, newly started.
+fn program() -> Option<Lines> {
+    let line = std::env::var("REALM_SDK_RMM").ok()?;
     let mut words = line.split_whitespace();
     let mut program = process::Command::new(words.next().unwrap());
-    Lines::spawn(program.args(words)).unwrap()
+    Some(Lines::spawn(program.args(words)).unwrap())
+}
+
+fn model(dialect: Dialect) -> Lines {
+    let mut options = Options::new(dialect);
+    if dialect == D {
+        // As in TF-RMM: three auxiliary planes, with their own tables.
+        options.features[3] = 3;
+    }
+    wire::model(options)
+}
+
+/// The dialect of an RMM: [`D`] if it has version 2.0.
+fn dialect_of(rmm: &Lines) -> Dialect {
+    let version = Command::Version.fid(D).unwrap();
+    let answer = rmm.say(&format!("smc {:x} 20000", version.0)).unwrap();
+    if answer.words.starts_with("0 20000 ") { D } else { Dialect::V1_0 }
 }
 
 fn is_features_2(call: Registers) -> bool {

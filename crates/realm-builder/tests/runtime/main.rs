@@ -197,7 +197,7 @@ proptest! {
     ) {
         let both = Both::new();
         run_on(
-            Setting { dialect: rmms::D, ..setting },
+            Setting { dialect: both.dialect(), ..setting },
             &both,
             both.take_memory(24 << 20),
             &changes,

@@ -15,6 +15,7 @@ mod tables_not_released;
 use realm_builder::{
     FixedRecords, New, PlaneTables, Realm, RealmConfig, Records, ShadowTable, SharedRecord,
 };
+use rmi_abi::Dialect;
 use rmi_abi::realm::HashAlgorithm;
 use rmi_abi::rtt::Level;
 use rmi_host::granules::{AnyGranules, HostOwned};
@@ -42,8 +43,7 @@ trait Scenario {
 }
 
 /// Runs a scenario with this configuration. In the end all memory is back.
-fn run_scenario(config: &RealmConfig, scenario: &impl Scenario) {
-    let both = Both::new();
+fn run_scenario(both: &Both, config: &RealmConfig, scenario: &impl Scenario) {
     let mut heap = Heap::new((0..128).map(|_| AnyGranules::empty()).collect());
     heap.insert(both.take_memory(MEMORY)).unwrap();
     let whole: Vec<_> = heap.iter().collect();
@@ -51,7 +51,7 @@ fn run_scenario(config: &RealmConfig, scenario: &impl Scenario) {
     pool.add(heap.take(Pool::PAGES, PAGE).unwrap()).unwrap();
     pool.add(heap.take(256 * PAGE, 16 * PAGE).unwrap()).unwrap();
     let ledger = CountingLedger::new();
-    let platform = Host::new(&both, &both).with_ledger(&ledger);
+    let platform = Host::new(both, both).with_ledger(&ledger);
     let rmm = test_support::open(platform, &mut pool);
 
     let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(128).collect();
@@ -59,7 +59,7 @@ fn run_scenario(config: &RealmConfig, scenario: &impl Scenario) {
     let mut fixed = FixedRecords::new();
     let records = Records::new(&mut fixed, &mut tables, &mut shared);
     let realm = Realm::create(&rmm, config, records, &mut pool).unwrap();
-    scenario.run(&both, realm, &mut pool, &mut heap);
+    scenario.run(both, realm, &mut pool, &mut heap);
 
     pool.drain(&rmm, &mut |memory| heap.insert(memory).unwrap());
     assert_eq!(heap.iter().collect::<Vec<_>>(), whole);
@@ -69,6 +69,12 @@ fn run_scenario(config: &RealmConfig, scenario: &impl Scenario) {
 
 #[test]
 fn realms_of_all_kinds() {
+    for dialect in rmms::dialects() {
+        realms_of(dialect);
+    }
+}
+
+fn realms_of(dialect: Dialect) {
     for hash in [HashAlgorithm::Sha256, HashAlgorithm::Sha512] {
         for (width, start_level, planes) in [
             (40, Level::L1, 0),
@@ -78,13 +84,16 @@ fn realms_of_all_kinds() {
             (40, Level::L1, 2),
             (36, Level::L1, 3),
         ] {
+            if planes > 0 && dialect != rmms::D {
+                continue;
+            }
             let mut config = RealmConfig::new(width);
             config.hash = hash;
             config.start_level = Some(start_level);
             config.personalization = [width; 64];
             config.num_aux_planes = planes;
             config.plane_tables = (planes > 0).then_some(PlaneTables::PerPlane);
-            run_scenario(&config, &Whole { config: &config });
+            run_scenario(&Both::of(dialect), &config, &Whole { config: &config });
         }
     }
 }
