@@ -167,8 +167,8 @@ fn main() -> ExitCode {
 
 /// Prints the table and returns how many of its checks failed.
 fn run(quick: bool) -> Result<u32, Error> {
-    say!("RMM A takes one granule or table per call, as TF-RMM (July 2026); B takes ranges;");
-    say!("C is one of RMI 1.0, which takes one granule or page per call");
+    say!("RMM A takes one granule or table per call, as TF-RMM (July 2026); B takes ranges");
+    say!("RMM C is one of RMI 1.0, which takes one granule or page per call");
     say!("{}", Row::HEAD);
     let mut missed = 0;
     for job in JOBS.into_iter().filter(|job| !(quick && job.slow)) {
