@@ -7,6 +7,7 @@ use realm_sdk::conduits::counting::Counting;
 use realm_sdk::host::{CountingLedger, Host, SessionOptions};
 use realm_sdk::sro::{HostMemory, Session, open};
 
+use crate::diagnosis::explain;
 use crate::fixture::FixtureHost;
 use crate::frames::{CpuMemory, STOCK};
 use crate::machine::Machine;
@@ -38,7 +39,7 @@ pub(crate) fn in_session<M: Machine>(
         Ok(session) => session,
         Err(failed) => {
             memory.drain_host();
-            let outcome = Err(Stop::failed(failed.error));
+            let outcome = Err(Stop::failed(explain(&failed.error)));
             summary.print(machine, &format!("{prefix}session"), outcome);
             machine.print(format_args!("{summary}"));
             return summary;

@@ -1,8 +1,12 @@
 //! Firmware that cannot run Realms is named in one line.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "tests")]
 #![expect(unsafe_code, reason = "a conduit is an unsafe trait")]
 
+#[path = "shared/threads.rs"]
+mod machine;
+
 use bare_metal::diagnosis::explain;
+use bare_metal::linux;
 use realm_sdk::abi::{Command, Dialect};
 use realm_sdk::host::{Conduit, Host, OpenSessions, Registers, SessionError, SessionOptions};
 use rmm_model::{Model, Options};
@@ -94,4 +98,19 @@ fn each_is_named() {
     // An error that is something else keeps its text.
     let other = SessionError::ListRegistersLost;
     assert_eq!(explain(&other), other.to_string());
+}
+
+/// Whatever the program is to do; here it is to boot Linux.
+#[test]
+fn linux_is_not_booted_without_saying_why() {
+    let model = machine::model(Options::new(Dialect::TfRmm2026_07));
+    let firmware = Firmware { model: &model, forwards: those_of_1_0 };
+    let machine = machine::Threads::new(&model, firmware, 1);
+    let files = linux::Files { kernel: &[], initramfs: &[], command_line: "" };
+    let run = || linux::run(&machine, &files, &linux::Options::default());
+    let summary = machine.with_alarms(run);
+    assert_eq!((summary.passed, summary.failed), (0, 1));
+    let printed = machine.printed();
+    let expected = "FAIL  linux session: the firmware at EL3 does not forward RMI_RMM_CONFIG_GET";
+    assert!(printed.iter().any(|line| line.starts_with(expected)), "{printed:?}");
 }
