@@ -185,6 +185,14 @@ fn an_unknown_exit() {
     ran.failed("an unexpected exit: Unknown");
 }
 
+/// A guest has no say about memory that is not its RAM: all of the host's would follow.
+#[test]
+fn memory_after_the_end_of_ram_is_not_shared() {
+    let options = options("vcpus=1");
+    let ran = boot(1, &options, Plan { end: End::Greedy, ..plan(&options) });
+    ran.failed("which is not all RAM");
+}
+
 #[test]
 fn ram_is_too_small_for_the_files() {
     let options = options("vcpus=1 ram=2");

@@ -122,6 +122,12 @@ impl<P: Platform, M: Machine> Handler for Vcpu<'_, '_, P, M> {
     }
 
     fn ripas_change(&mut self, rec: &Rec, change: RipasChange) -> Flow {
+        let range = change.range();
+        if !self.ram.contains_range(&range) {
+            // It would get tables and shared memory there, as much as the host has.
+            return self
+                .leave(format_args!("a change of the RIPAS of {range}, which is not all RAM"));
+        }
         let answer = self.change_ripas(rec, change);
         self.enter_or_leave(answer)
     }

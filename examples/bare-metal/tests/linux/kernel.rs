@@ -37,6 +37,8 @@ pub(crate) enum End {
     CpuOff,
     /// An exit for a reason that no specification has.
     Strange,
+    /// Memory after the end of RAM becomes EMPTY, as if it were to be shared.
+    Greedy,
 }
 
 #[derive(Debug, Default)]
@@ -294,6 +296,11 @@ impl Cpu {
             End::Strange => {
                 self.cpu.act(Action::Forge(ForgedExit::new(0x7f))).await;
                 Ok(())
+            }
+            End::Greedy => {
+                let top = Ipa::new(RAM.raw() + self.kernel.plan.ram);
+                self.set_ripas(IpaRange::with_size(top, 0x1000).unwrap(), Ripas::Empty).await;
+                self.cpu.system_off().await
             }
         }
     }
