@@ -63,9 +63,9 @@ pub(crate) struct Options {
 pub(crate) fn run(root: &Path, options: &Options) -> Result<(), Failure> {
     let qemu = options.qemu.as_deref().unwrap_or(machine::QEMU);
     debian::find(qemu, machine::PACKAGE, options.install)?;
-    for package in [FIRMWARE, "bare-metal"] {
+    for package in [FIRMWARE, "bare-metal", "realm-guest"] {
         // One after the other: together they would get each other's features. The host's program
-        // for FVP is linked as well, and not run.
+        // for FVP and the payload of Realms are linked as well, and not run.
         cargo(root, &["build", "--quiet", "--release", "--package", package, "--target", TARGET])?;
     }
     let directory = root.join("target").join(TARGET).join("release");
