@@ -96,7 +96,8 @@ fn granules_tables_and_blocks_have_the_size() {
             let census = host.model.census();
             assert_eq!(census.rtt, (4 - start) * bytes / 0x1000, "{dialect} {granule:?}");
 
-            // As many descriptors as a granule holds, each of a page; none is next to the one before.
+            // As many descriptors as a granule holds, each of a page; none is next to the one
+            // before.
             let entries = geometry.entries_per_table();
             assert_eq!(entries, bytes / 8);
             let data = PAGE + block;
