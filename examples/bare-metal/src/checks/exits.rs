@@ -33,7 +33,7 @@ pub(super) fn every_exit<M: Machine>(fixture: &Fixture<'_, M>) -> Outcome {
     if let Some(kind) = KINDS.into_iter().find(|kind| ended.exits(*kind) == 0) {
         return Err(Stop::failed(format!("no exit for {kind:?}")));
     }
-    // An end, a verdict, and a step.
+    // The step, and the verdict. The end is a call of PSCI.
     expect("host calls", 2, ended.exits(ExitKind::HostCall))?;
     expect("changes of the RIPAS", 2, ended.exits(ExitKind::RipasChange))?;
     let printed = &ended.record.printed;
