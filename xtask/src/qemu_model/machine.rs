@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::counts::Counts;
+use super::counts::{Counts, Found, skipped};
 use crate::Failure;
 use crate::output::say;
 
@@ -47,13 +47,13 @@ impl Machine<'_> {
     }
 
     /// Runs it until it turns itself off; prints what it prints, and returns the counts in the last
-    /// line of that.
+    /// line of that, with the names of the checks that it skipped.
     ///
     /// # Errors
     ///
     /// [`Failure`] when QEMU cannot be started or fails, does not end within `limit`, or the last
     /// line has no counts.
-    pub(super) fn run(&self, limit: Duration) -> Result<Counts, Failure> {
+    pub(super) fn run(&self, limit: Duration) -> Result<Found, Failure> {
         watch(self.command(), limit, |line| say!("{line}"))
     }
 }
@@ -63,7 +63,7 @@ fn watch(
     mut command: Command,
     limit: Duration,
     mut print: impl FnMut(&str),
-) -> Result<Counts, Failure> {
+) -> Result<Found, Failure> {
     let end = Instant::now() + limit;
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
     let mut child = Stopped(child.map_err(|error| format!("QEMU: {error}"))?);
@@ -81,7 +81,7 @@ fn watch(
             }
         }
     });
-    let mut last = String::new();
+    let (mut last, mut names) = (String::new(), Vec::new());
     for _ in 0..MOST_LINES {
         let left = end.saturating_duration_since(Instant::now());
         let received = match left {
@@ -91,6 +91,7 @@ fn watch(
         match received {
             Ok(line) => {
                 print(&line);
+                names.extend(skipped(&line).map(str::to_owned));
                 if !line.is_empty() {
                     last = line;
                 }
@@ -103,8 +104,8 @@ fn watch(
                 if !status.success() {
                     return Err(format!("QEMU: {status}").into());
                 }
-                let counts = Counts::parse(&last);
-                return counts.ok_or_else(|| "the last line has no counts".into());
+                let counts = Counts::parse(&last).ok_or("the last line has no counts")?;
+                return Ok(Found { counts, skipped: names });
             }
         }
     }
@@ -140,11 +141,12 @@ mod tests {
 
     #[test]
     fn the_last_line_has_the_counts() {
-        let script = "printf 'a\\r\\n2 passed, 0 failed, 1 skipped\\r\\n\\n'";
+        let script = "printf 'skip  a: b\\r\\n2 passed, 0 failed, 1 skipped\\r\\n\\n'";
         let mut printed = Vec::new();
-        let counts = watch(shell(script), LONG, |line| printed.push(line.to_owned()));
-        assert_eq!(counts.unwrap(), Counts { passed: 2, failed: 0, skipped: 1 });
-        assert_eq!(printed, ["a", "2 passed, 0 failed, 1 skipped", ""]);
+        let found = watch(shell(script), LONG, |line| printed.push(line.to_owned())).unwrap();
+        assert_eq!(found.counts, Counts { passed: 2, failed: 0, skipped: 1 });
+        assert_eq!(found.skipped, ["a"]);
+        assert_eq!(printed, ["skip  a: b", "2 passed, 0 failed, 1 skipped", ""]);
         for after in ["echo more", "printf 'failed: a panic'"] {
             let script = format!("echo 2 passed, 0 failed, 1 skipped; {after}");
             assert_eq!(failure(&script, LONG), "the last line has no counts");
