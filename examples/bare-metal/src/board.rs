@@ -84,8 +84,7 @@ impl Board {
     ///
     /// [`BoardError`]: the tree is damaged, or has no memory, no GICv3 or no CPU.
     pub fn read(bytes: &[u8]) -> Result<Self, BoardError> {
-        let bytes = total_size(bytes).and_then(|size| bytes.get(..size)).unwrap_or(bytes);
-        let tree = Fdt::new(bytes).map_err(BoardError::Format)?;
+        let tree = parse(bytes)?;
         Ok(Self {
             memory: memory(tree)?,
             reserved: reserved(tree),
@@ -107,6 +106,31 @@ impl Board {
     pub fn free_memory(&self, in_use: &[PaRange]) -> Vec<PaRange> {
         without(&self.accessible_memory(), in_use)
     }
+}
+
+/// The registers of the console as [`Board::console`] has them, also if the tree lacks what
+/// [`Board::read`] needs; `None` if there is no PL011.
+///
+/// # Errors
+///
+/// [`BoardError::Format`]: the tree is damaged.
+pub fn find_console(bytes: &[u8]) -> Result<Option<Pa>, BoardError> {
+    parse(bytes).map(console)
+}
+
+/// The slice may be longer than the tree.
+fn parse(bytes: &[u8]) -> Result<Fdt<'_>, BoardError> {
+    let bytes = total_size(bytes).and_then(|size| bytes.get(..size)).unwrap_or(bytes);
+    Fdt::new(bytes).map_err(BoardError::Format)
+}
+
+/// The targets of an SGI for the CPU with this affinity, among the 16 CPUs that have all of it but
+/// `Aff0` in common; `None` if `Aff0` is above 15, which SGIs do not reach without range selectors.
+///
+/// Source: Arm IHI 0069, ICC_SGI1R_EL1.
+#[must_use]
+pub fn sgi_target_list(affinity: u64) -> Option<u16> {
+    1u16.checked_shl(u32::try_from(affinity & 0xff).ok()?)
 }
 
 /// `totalsize` of the header, if the bytes begin with one: how many bytes the tree has.

@@ -14,6 +14,7 @@
 //! | [`tf_a_tests`] | Arm's Realm payload of TF-A-Tests |
 //! | [`archive`] | files in memory |
 //! | [`board`], [`transfer_list`] | what firmware tells of the machine |
+//! | [`startup`] | starting other CPUs |
 //! | [`diagnosis`] | firmware that cannot run Realms |
 #![no_std]
 #![forbid(unsafe_code)]
@@ -32,6 +33,7 @@ pub mod machine;
 mod realm;
 mod recs;
 pub mod report;
+pub mod startup;
 pub mod tf_a_tests;
 pub mod transfer_list;
 

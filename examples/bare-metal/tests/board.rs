@@ -2,7 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use bare_metal::board::{
-    Board, BoardError, GicRegions, TimerInterrupts, granules_around, total_size,
+    Board, BoardError, GicRegions, TimerInterrupts, find_console, granules_around, sgi_target_list,
+    total_size,
 };
 use realm_sdk::abi::{Pa, PaRange};
 use vm_fdt::{FdtReserveEntry, FdtWriter};
@@ -347,6 +348,31 @@ fn what_is_missing_is_named() {
     assert_eq!(total_size(&no_cpus[1..]), None);
 }
 
+#[test]
+fn the_console_is_found_without_the_rest() {
+    let uart = |tree: &mut FdtWriter| {
+        let reg: (&str, &[u32]) = ("reg", &[0, 0x900_0000, 0, 0x1000]);
+        node(tree, "pl011@9000000", &[("compatible", "arm,pl011")], &[reg], nothing)
+    };
+    let poor = tree(&[], uart);
+    assert_eq!(Board::read(&poor), Err(BoardError::Missing("memory")));
+    assert_eq!(find_console(&poor), Ok(Some(Pa::new(0x900_0000))));
+    let rich = with(uart);
+    let longer = [&rich[..], &[0xff; 64]].concat();
+    assert_eq!(find_console(&longer), Ok(Board::read(&rich).unwrap().console));
+    assert_eq!(find_console(&tree(&[], nothing)), Ok(None));
+    assert!(matches!(find_console(&poor[1..]), Err(BoardError::Format(_))));
+}
+
+#[test]
+fn sgis_reach_16_cpus_of_a_cluster() {
+    assert_eq!(sgi_target_list(0x8100_0000), Some(1));
+    assert_eq!(sgi_target_list(0x0f), Some(0x8000));
+    assert_eq!(sgi_target_list(0x01_0000_0203), Some(8));
+    assert_eq!(sgi_target_list(0x10), None);
+    assert_eq!(sgi_target_list(0xff), None);
+}
+
 /// However a tree is damaged, reading it ends, without a panic.
 #[test]
 fn damaged_trees() {
@@ -364,6 +390,7 @@ fn damaged_trees() {
         for value in [0, 1, 0x7f, 0xff] {
             let mut damaged = bytes.clone();
             damaged[at] = value;
+            let _ = find_console(&damaged);
             different += u32::from(Board::read(&damaged) != Ok(intact.clone()));
         }
     }

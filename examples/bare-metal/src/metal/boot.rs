@@ -116,6 +116,11 @@ pub(crate) fn map_gib(address: usize) -> bool {
     true
 }
 
+/// As [`map_gib`], for a device; false also if it is mapped as memory, with the image.
+pub(crate) fn map_device(address: usize) -> bool {
+    address / GIB != platform::IMAGE / GIB && map_gib(address)
+}
+
 macro_rules! symbol {
     ($name:ident) => {{
         unsafe extern "C" {

@@ -16,7 +16,7 @@ use arm_gic::gicv3::{
     GicCpuInterface, GicDistributor, GicError, GicRedistributorIterator, SgiTarget, SgiTargetGroup,
 };
 use arm_gic::{IntId, InterruptGroup, UniqueMmioPointer};
-use bare_metal::board::Board;
+use bare_metal::board::{Board, sgi_target_list};
 use realm_sdk::abi::PaRange;
 use spin::mutex::SpinMutex;
 
@@ -103,9 +103,9 @@ pub(crate) unsafe fn set_up_cpu(board: &Board) -> Result<(), GicError> {
 
 /// Sends the SGI of a kick to the CPU with this affinity.
 pub(crate) fn kick(affinity: u64) {
-    let [aff0, affinity1, affinity2, _, affinity3, ..] = affinity.to_le_bytes();
-    // Without range selectors an SGI reaches the first 16 CPUs of a cluster.
-    let Some(target_list) = 1u16.checked_shl(u32::from(aff0)) else { return };
+    let [_, affinity1, affinity2, _, affinity3, ..] = affinity.to_le_bytes();
+    // Only CPUs that have one run.
+    let Some(target_list) = sgi_target_list(affinity) else { return };
     let target = SgiTarget::List { affinity3, affinity2, affinity1, target_list };
     cpu::synchronize();
     // It fails for identifiers that are no SGI.

@@ -68,24 +68,37 @@ pub(crate) fn set_up(
     Ok(())
 }
 
-/// Has this CPU use the tables.
+/// Has this CPU use the tables. Interrupts and SErrors are masked.
+///
+/// The tables of the start map by larger blocks, and some memory as a device. So the MMU is off
+/// between the two: no translation of the first is left when the first of the second is made
+/// (Arm DDI 0487, "Using break-before-make when updating translation table entries").
 pub(crate) fn activate() {
     let Some(tables) = TABLES.get() else { return };
     let root = tables.0.root_address().0;
-    // SAFETY: the tables map the image (with stacks and heap), the devices and all memory where the
-    // tables of the start do, with the same types, but for the guards of stacks, which nothing
-    // accesses; and they are never changed or dropped. What only
-    // the latter map is not used any more; translations of it that are cached are invalidated.
+    // SAFETY: every virtual address is the physical one, with either tables and without the MMU, so
+    // the code goes on where it is. It is in memory, not only in caches: the CPU began to run the
+    // image with the MMU off. Nothing else is accessed while the MMU is off. The tables map the
+    // image (with stacks and heap) and the console as the tables of the start do, but for the
+    // guards of stacks, which nothing accesses; and they are never changed or dropped. What only
+    // the tables of the start map is not used any more.
     unsafe {
         core::arch::asm!(
+            "mrs {on}, sctlr_el2",
+            "bic {off}, {on}, #1",
             "dsb ish",
-            "msr ttbr0_el2, {root}",
+            "msr sctlr_el2, {off}",
             "isb",
             "tlbi alle2",
             "dsb nsh",
+            "msr ttbr0_el2, {root}",
             "isb",
+            "msr sctlr_el2, {on}",
+            "isb",
+            on = out(reg) _,
+            off = out(reg) _,
             root = in(reg) root,
-            options(nostack),
+            options(nostack, preserves_flags),
         );
     }
 }

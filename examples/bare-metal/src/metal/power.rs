@@ -24,6 +24,13 @@ pub(crate) fn off() -> ! {
     }
 }
 
+/// Turns this CPU off, for good.
+pub(crate) fn off_cpu() -> ! {
+    // It does not return unless it fails, and then the CPU does nothing any more.
+    let _ = psci::cpu_off::<Smc>();
+    cpu::stop()
+}
+
 #[panic_handler]
 fn panicked(info: &PanicInfo<'_>) -> ! {
     stop(format_args!("CPU {}: {info}", cpu::index()))

@@ -3,16 +3,17 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use aarch64_rt::{Stack, start_core};
-use bare_metal::board::Board;
+use bare_metal::board::{Board, sgi_target_list};
+use bare_metal::startup::Startup;
 use smccc::{Smc, psci};
 use spin::Once;
 use spin::mutex::SpinMutex;
 
 use crate::metal::stacks::{self, Stacks};
-use crate::metal::{console, cpu, gic, mmu};
+use crate::metal::{console, cpu, gic, mmu, power};
 
 /// What a CPU is given to do: a function of its number.
 type Work = dyn Fn(u16) + Sync;
@@ -48,6 +49,9 @@ const SECONDS: u64 = 10;
 /// As [`gic::set_up_cpu`]; called once.
 pub(crate) unsafe fn start_all(board: &'static Board, stacks: Stacks) {
     let here = cpu::affinity();
+    if sgi_target_list(here).is_none() {
+        power::stop(format_args!("SGIs do not reach the first CPU, with affinity {here:#x}"));
+    }
     let idle = |affinity, guard| Cpu { affinity, guard, work: SpinMutex::new(None) };
     let mut started = Vec::from([idle(here, stacks::first_guard().start)]);
     let others = board.cpus.iter().copied().filter(|affinity| *affinity != here);
@@ -75,8 +79,11 @@ fn start(
     index: u16,
     stack: *mut Stack<{ stacks::PAGES }>,
 ) -> Result<(), &'static str> {
-    let runs: &'static AtomicBool = Box::leak(Box::new(AtomicBool::new(false)));
-    let entry = move || main(board, index, runs);
+    if sgi_target_list(affinity).is_none() {
+        return Err("SGIs do not reach it");
+    }
+    let startup: &'static Startup = Box::leak(Box::new(Startup::new()));
+    let entry = move || main(board, index, startup);
     // SAFETY: the stack is never freed, nothing else knows it, and it is mapped by all tables with
     // the same attributes.
     let started = unsafe { start_core::<Smc, _, { stacks::PAGES }>(affinity, stack, entry) };
@@ -86,9 +93,9 @@ fn start(
         _ => "PSCI CPU_ON refuses",
     })?;
     let deadline = cpu::ticks().saturating_add(SECONDS.saturating_mul(cpu::frequency()));
-    while !runs.load(Ordering::Acquire) {
+    while !startup.has_arrived() {
         if cpu::ticks() > deadline {
-            return Err("it does not start");
+            return if startup.give_up() { Err("it does not start in time") } else { Ok(()) };
         }
         core::hint::spin_loop();
     }
@@ -96,7 +103,7 @@ fn start(
 }
 
 /// What a CPU does that was started: work that it is given, for ever.
-fn main(board: &Board, index: u16, runs: &AtomicBool) {
+fn main(board: &Board, index: u16, startup: &Startup) {
     cpu::set_index(index);
     mmu::activate();
     cpu::report_errors();
@@ -105,7 +112,10 @@ fn main(board: &Board, index: u16, runs: &AtomicBool) {
         console::print(format_args!("CPU {index}: {error}\n"));
         cpu::stop();
     }
-    runs.store(true, Ordering::Release);
+    if !startup.arrive() {
+        // Another CPU may have its number.
+        power::off_cpu();
+    }
     loop {
         cpu::take_interrupts();
         let job = CPUS.get().and_then(|cpus| cpus.get(usize::from(index))?.work.lock().take());

@@ -3,9 +3,8 @@
 //! A CPU that needs more than its stack takes data aborts from then on, as the handlers use the
 //! same stack: it stops without a report, and changes no memory that is not its own.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::mem::MaybeUninit;
+use core::mem::ManuallyDrop;
 use core::ops::Range;
 
 use aarch64_rt::Stack;
@@ -24,13 +23,17 @@ pub(crate) struct GuardedStack {
     stack: Stack<PAGES>,
 }
 
-/// Stacks for CPUs that have not started.
-pub(crate) type Stacks = Vec<Box<MaybeUninit<GuardedStack>>>;
+/// Stacks for CPUs that have not started, each with room for one.
+pub(crate) type Stacks = Vec<Vec<GuardedStack>>;
 
-/// Stacks for so many CPUs.
-pub(crate) fn allocate(count: usize) -> Stacks {
+/// Stacks for so many CPUs; `None` if the heap has no room for them.
+pub(crate) fn allocate(count: usize) -> Option<Stacks> {
     // None is made by value, which would take as much of this CPU's stack.
-    core::iter::repeat_with(Box::new_uninit).take(count).collect()
+    let room = |_| {
+        let mut stack = Vec::new();
+        stack.try_reserve_exact(1).ok().map(|()| stack)
+    };
+    (0..count).map(room).collect()
 }
 
 /// The guard of the first CPU: the last page of its stack.
@@ -40,13 +43,13 @@ pub(crate) fn first_guard() -> Range<usize> {
 }
 
 /// The guard of a stack.
-pub(crate) fn guard(stack: &MaybeUninit<GuardedStack>) -> Range<usize> {
+pub(crate) fn guard(stack: &[GuardedStack]) -> Range<usize> {
     let base = stack.as_ptr().addr();
     base..base + PAGE
 }
 
 /// A stack without its guard, for ever.
-pub(crate) fn leak(stack: Box<MaybeUninit<GuardedStack>>) -> *mut Stack<PAGES> {
-    let stack = Box::into_raw(stack).cast::<u8>();
+pub(crate) fn leak(stack: Vec<GuardedStack>) -> *mut Stack<PAGES> {
+    let stack = ManuallyDrop::new(stack).as_mut_ptr().cast::<u8>();
     stack.wrapping_add(core::mem::offset_of!(GuardedStack, stack)).cast()
 }

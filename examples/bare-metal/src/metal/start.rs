@@ -22,7 +22,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU16, Ordering};
 use core::time::Duration;
 
-use bare_metal::board::{Board, granules_around};
+use bare_metal::board::{self, Board, granules_around};
 use bare_metal::{linux, tf_a_tests};
 use realm_sdk::abi::{Pa, PaRange};
 use realm_sdk::host::smc::SmcConduit;
@@ -42,21 +42,32 @@ fn start(x0: u64, x1: u64, x2: u64, x3: u64) -> ! {
         // There is no console to say it on.
         power::off();
     };
+    // Before anything that can fail, so that it can be told.
+    let console = board::find_console(&tree.bytes).ok().flatten();
+    let console = console.and_then(|at| usize::try_from(at.raw()).ok());
+    if let Some(console) = console.filter(|at| boot::map_device(*at)) {
+        // SAFETY: the tree names it, it is mapped as a device by the tables of the start as well as
+        // by those of `mmu`, and only this function takes it.
+        unsafe { console::set(console) };
+    }
     let board = match Board::read(&tree.bytes) {
         Ok(board) => board,
         Err(error) => power::stop(format_args!("{error}")),
     };
     let board: &'static Board = Box::leak(Box::new(board));
-    let stacks = stacks::allocate(board.cpus.len().saturating_sub(1));
+    let others = board.cpus.len().saturating_sub(1);
+    let Some(stacks) = stacks::allocate(others) else {
+        power::stop(format_args!("the heap has no room for the stacks of {others} more CPUs"));
+    };
     let guards = stacks.iter().map(|stack| stacks::guard(stack));
     if let Err(error) = mmu::set_up(board, guards.chain([stacks::first_guard()])) {
-        power::stop(format_args!("{error}"));
+        power::stop(format_args!("translation tables: {error}"));
     }
     mmu::activate();
-    // SAFETY: the tree names them, they are mapped as devices now, and this is the only place that
-    // takes them.
+    // SAFETY: the tree names them, they are mapped as devices now, and only this function takes
+    // them: the console once more, where it is beside the image.
     unsafe {
-        if let Some(console) = board.console.and_then(|at| usize::try_from(at.raw()).ok()) {
+        if let Some(console) = console {
             console::set(console);
         }
         gic::set_up(board);
