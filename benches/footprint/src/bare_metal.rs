@@ -1,5 +1,7 @@
 //! The platform: the parts of the SDK for bare metal.
 
+#[cfg(not(feature = "all-dialects"))]
+use realm_sdk::abi::{Dialect, GranuleSize};
 use realm_sdk::builder::Realm;
 use realm_sdk::host::linear_map::LinearMap;
 use realm_sdk::host::{DefaultLock, FixedQuarantine, Host, NullLedger, Rmm};
@@ -28,17 +30,16 @@ mod nowhere {
     }
 }
 
-/// The dialect that is known when the image is built.
-#[cfg(not(any(feature = "all-dialects", feature = "no-aux-trees")))]
-type Served = realm_sdk::host::OnlyTfRmm2026_07;
-/// That, for Realms without auxiliary trees.
-#[cfg(all(feature = "no-aux-trees", not(feature = "all-dialects")))]
+/// What is known when the image is built.
+#[cfg(not(feature = "all-dialects"))]
 pub(crate) enum Served {}
 
-#[cfg(all(feature = "no-aux-trees", not(feature = "all-dialects")))]
+#[cfg(not(feature = "all-dialects"))]
 impl realm_sdk::host::ServedDialect for Served {
-    const DIALECT: Option<realm_sdk::abi::Dialect> = Some(realm_sdk::abi::Dialect::TfRmm2026_07);
-    const AUX_TREES: bool = false;
+    const DIALECT: Option<Dialect> = Some(Dialect::TfRmm2026_07);
+    const AUX_TREES: bool = !cfg!(feature = "no-aux-trees");
+    const GRANULE_SIZE: Option<GranuleSize> = Some(GranuleSize::Size4KiB);
+    const COARSE_TRACKING: bool = false;
 }
 /// The dialect is found at run time.
 #[cfg(feature = "all-dialects")]

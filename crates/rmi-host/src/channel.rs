@@ -352,7 +352,7 @@ impl<P: Platform> Channel<P> {
     ///
     /// The conduit and the access of the platform are of one machine, and the RMM speaks this
     /// dialect, which is the platform's if it is built for only one ([`Platform::DIALECT`]), and
-    /// has granules of this size. Opening a session determines all of this. From now on no session
+    /// has granules of this size, for which the same is true ([`Platform::GRANULE_SIZE`]). Opening a session determines all of this. From now on no session
     /// of this program changes the configuration of the RMM
     /// ([`OpenSessions`](crate::OpenSessions)).
     pub unsafe fn new(
@@ -396,7 +396,11 @@ impl<P: Platform> Channel<P> {
     /// The size of a granule, which is part of every descriptor of memory.
     #[must_use]
     pub const fn granule_size(&self) -> GranuleSize {
-        self.granule_size
+        // As the dialect: a constant where there is only one.
+        match P::GRANULE_SIZE {
+            Some(only) => only,
+            None => self.granule_size,
+        }
     }
 
     pub(crate) fn with_granule_size(self, granule_size: GranuleSize) -> Self {

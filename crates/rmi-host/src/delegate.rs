@@ -255,6 +255,9 @@ impl<P: Platform> Rmm<P> {
     #[doc(hidden)]
     pub fn refused_bytes(&self, error: &Error, range: PaRange) -> u64 {
         let granule = self.granule_size().bytes();
+        if !P::COARSE_TRACKING {
+            return granule;
+        }
         let region = self.tracking_region_size().unwrap_or(granule);
         let is_part = error.status() == Some(Status::ErrorTracking);
         // A whole region is refused for another reason.
@@ -287,7 +290,9 @@ impl<P: Platform> Rmm<P> {
         // The ledger has it as delegated all the time, so the delegation is not recorded.
         match self.range_step(Command::GranuleRangeDelegate, granule.range()) {
             Ok(_) => {}
-            Err(error) if error.status() == Some(Status::ErrorTracking) => {
+            Err(error)
+                if P::COARSE_TRACKING && error.status() == Some(Status::ErrorTracking) =>
+            {
                 return self.prove_part(granule, give_back);
             }
             Err(_) => return Some(granule),

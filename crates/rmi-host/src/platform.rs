@@ -55,7 +55,7 @@ use core::marker::PhantomData;
 use core::time::Duration;
 
 use lock_api::RawMutex;
-use rmi_abi::Dialect;
+use rmi_abi::{Dialect, GranuleSize};
 
 use crate::access::HostAccess;
 use crate::conduit::Conduit;
@@ -105,6 +105,24 @@ pub unsafe trait Platform {
     /// before any call.
     const AUX_TREES: bool = true;
 
+    /// The only granule size that this platform is built for; `None` for whatever an RMM has.
+    ///
+    /// With a size, the compiler computes with constants. A session is not opened with
+    /// [`SessionOptions::granule_size`](crate::SessionOptions::granule_size) set to another, and
+    /// not configured on an RMM that keeps another
+    /// ([`SessionError::OtherGranuleSize`](crate::SessionError::OtherGranuleSize)).
+    const GRANULE_SIZE: Option<GranuleSize> = None;
+
+    /// Whether memory may be in tracking regions that the RMM tracks as a whole (COARSE). If it is
+    /// false, the compiler removes what is only needed for it, and a session that asks for a size
+    /// of regions is refused before any call
+    /// ([`SessionError::NoCoarseTracking`](crate::SessionError::NoCoarseTracking)).
+    ///
+    /// Such a platform uses memory only that [`Rmm::check_memory`](crate::Rmm::check_memory)
+    /// accepts, or that `sro::FineRegions` made FINE. What a Realm has of other memory may end in
+    /// quarantine, because a part of a region cannot be unmapped or undelegated.
+    const COARSE_TRACKING: bool = true;
+
     /// The conduit to the RMM from the CPU that the caller runs on. Threads that share a session
     /// share the conduit, so a REC runs on the CPU of the thread that enters it only if each call
     /// of the conduit is made on the CPU of its caller: see [`Conduit::call`].
@@ -137,6 +155,12 @@ pub trait ServedDialect {
 
     /// See [`Platform::AUX_TREES`].
     const AUX_TREES: bool = true;
+
+    /// See [`Platform::GRANULE_SIZE`].
+    const GRANULE_SIZE: Option<GranuleSize> = None;
+
+    /// See [`Platform::COARSE_TRACKING`].
+    const COARSE_TRACKING: bool = true;
 }
 
 /// Whatever dialect an RMM speaks.
@@ -154,8 +178,10 @@ pub enum OnlyV1_0 {}
 impl ServedDialect for OnlyV1_0 {
     const DIALECT: Option<Dialect> = Some(Dialect::V1_0);
 
-    // It has none.
+    // It has neither, and one size.
     const AUX_TREES: bool = false;
+    const COARSE_TRACKING: bool = false;
+    const GRANULE_SIZE: Option<GranuleSize> = Some(GranuleSize::Size4KiB);
 }
 
 /// Only [`Dialect::TfRmm2026_07`].
@@ -409,6 +435,8 @@ where
 
     const DIALECT: Option<Dialect> = D::DIALECT;
     const AUX_TREES: bool = D::AUX_TREES;
+    const GRANULE_SIZE: Option<GranuleSize> = D::GRANULE_SIZE;
+    const COARSE_TRACKING: bool = D::COARSE_TRACKING;
 
     fn conduit(&self) -> &C {
         &self.conduit

@@ -186,12 +186,25 @@ pub enum SessionError {
     ListRegistersLost,
     /// The RMM does not have the requested granule size.
     GranuleSize(GranuleSize),
+    /// [`SessionOptions::granule_size`], or the RMM that keeps its configuration, has another
+    /// granule size than the only one that the platform is built for ([`Platform::GRANULE_SIZE`]);
+    /// nothing was changed.
+    #[non_exhaustive]
+    OtherGranuleSize {
+        /// The size of the options, or of the RMM.
+        found: GranuleSize,
+        /// The size of the platform.
+        served: GranuleSize,
+    },
     /// The RMM is configured for a granule size that it does not declare or this SDK does not know:
     /// the code.
     GranuleCode(u8),
     /// The requested size of tracking regions is none of the granule size, or its code is not
     /// known; nothing was called. See [`TrackingRegion`].
     TrackingRegion(TrackingRegion),
+    /// [`SessionOptions::tracking_region`] is set, and the platform is built without regions that
+    /// are tracked as a whole ([`Platform::COARSE_TRACKING`]); nothing was called.
+    NoCoarseTracking,
     /// Another session is being configured: try again. Nothing was called.
     Configuring,
     /// A call failed.
@@ -226,6 +239,10 @@ impl fmt::Display for SessionError {
             Self::GranuleSize(size) => {
                 write!(f, "the RMM has no granules of {} KiB", size.bytes() >> 10)
             }
+            Self::OtherGranuleSize { found, served } => {
+                let (found, served) = (found.bytes() >> 10, served.bytes() >> 10);
+                write!(f, "granules have {found} KiB, and the platform is built for {served} only")
+            }
             Self::GranuleCode(code) => {
                 write!(f, "the RMM is configured for an unknown granule size (code {code})")
             }
@@ -236,6 +253,9 @@ impl fmt::Display for SessionError {
                     region.bytes() >> 20
                 )
             }
+            Self::NoCoarseTracking => f.write_str(
+                "a size of tracking regions is set, and the platform is built without COARSE ones",
+            ),
             Self::Configuring => {
                 f.write_str("another session is configuring the RMM at this moment; try again")
             }
@@ -323,10 +343,14 @@ impl<P: Platform> Discovered<P> {
         options: SessionOptions,
     ) -> Result<(Features, DialectSource), SessionError> {
         let mut source = DialectSource::Options;
-        if let Some(region) = options.tracking_region
-            && region.code(options.granule_size).is_none()
-        {
-            return Err(SessionError::TrackingRegion(region));
+        Self::require_granule_size(options.granule_size)?;
+        if let Some(region) = options.tracking_region {
+            if !P::COARSE_TRACKING {
+                return Err(SessionError::NoCoarseTracking);
+            }
+            if region.code(options.granule_size).is_none() {
+                return Err(SessionError::TrackingRegion(region));
+            }
         }
         if let Some(dialect) = options.dialect {
             // Before any call: its numbers may have other meanings.
@@ -373,6 +397,16 @@ impl<P: Platform> Discovered<P> {
     fn require(found: Dialect) -> Result<(), SessionError> {
         match P::DIALECT {
             Some(served) if served != found => Err(SessionError::OtherDialect { found, served }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same for a granule size.
+    fn require_granule_size(found: GranuleSize) -> Result<(), SessionError> {
+        match P::GRANULE_SIZE {
+            Some(served) if served != found => {
+                Err(SessionError::OtherGranuleSize { found, served })
+            }
             _ => Ok(()),
         }
     }
@@ -437,6 +471,7 @@ impl<P: Platform> Discovered<P> {
             Ok((granule_size, code)) => {
                 let Self { channel, features, source, tracking_region, .. } = self;
                 let channel = channel.with_granule_size(granule_size).counted();
+                let tracking_region = tracking_region.filter(|_| P::COARSE_TRACKING);
                 let tracking_region =
                     code.and_then(|code| region_size::bytes(tracking_region, code, granule_size));
                 Ok(Configured { channel, features, source, tracking_region })
@@ -451,6 +486,7 @@ impl<P: Platform> Discovered<P> {
         let sessions = self.channel.platform().conduit().open_sessions();
         let opening = sessions.begin().map_err(|Configuring| SessionError::Configuring)?;
         let agreed = self.negotiate(page, opening.is_alone())?;
+        Self::require_granule_size(agreed.0)?;
         opening.keep();
         Ok(agreed)
     }
@@ -470,7 +506,8 @@ impl<P: Platform> Discovered<P> {
         // Region sizes are coded relative to the granule size; 0 is the one that every granule size
         // has.
         let same_size = found.rmi_granule_size == wanted.rmi_granule_size;
-        let asked = self.tracking_region.and_then(|region| region.code(self.granule_size));
+        let asked = self.tracking_region.filter(|_| P::COARSE_TRACKING);
+        let asked = asked.and_then(|region| region.code(self.granule_size));
         wanted.tracking_region_size = match asked {
             Some(TrackingRegionSize(code)) => code,
             None if same_size => found.tracking_region_size,

@@ -101,6 +101,9 @@ impl<P: Platform> RealmCore<'_, P> {
     /// tracking region that is tracked as a whole (COARSE) is unmapped by a block of its size only.
     /// Whether the entry is part of a block now.
     pub(crate) fn fold_around(&self, pool: &mut Pool, at: At, range: IpaRange) -> bool {
+        if !P::COARSE_TRACKING {
+            return false;
+        }
         let (level, base) = (at.level, self.geometry.table_base(at.base, at.level));
         let table = IpaRange::with_size_or_empty(base, self.geometry.table_bytes(level));
         if level <= self.geometry.start_level() || !range.contains_range(&table) {
