@@ -37,6 +37,8 @@ mod cost;
 use rmi_abi::rtt::{ENTRIES_PER_TABLE, Geometry, Level};
 use rmi_abi::{GranuleSize, Ipa, IpaRange, Pa, PaRange};
 
+use crate::error::BuildError;
+
 pub use cost::{Cost, Limits, map_cost};
 pub(crate) use cost::{joined, map_calls, ripas_calls};
 #[doc(inline)]
@@ -173,7 +175,7 @@ impl Fitting<'_> {
 /// Names the tables of runs that come in the order of their addresses, each once, and none before
 /// its parent.
 #[derive(Clone, Debug)]
-struct Tables {
+pub(crate) struct Tables {
     geometry: Geometry,
     /// Of each level, where the tables that were named end.
     named: [Option<Ipa>; 4],
@@ -182,7 +184,7 @@ struct Tables {
 }
 
 impl Tables {
-    const fn new(geometry: Geometry) -> Self {
+    pub(crate) const fn new(geometry: Geometry) -> Self {
         Self { geometry, named: [None; 4], current: None }
     }
 
@@ -223,6 +225,24 @@ impl Tables {
     }
 }
 
+impl Tables {
+    /// Visits the tables of the runs that are next, until a visit fails. Compiled once, not for
+    /// each kind of runs.
+    pub(crate) fn each(
+        &mut self,
+        runs: &mut dyn Iterator<Item = Run>,
+        visit: &mut dyn FnMut(Level, Ipa) -> Result<(), BuildError>,
+    ) -> Result<(), BuildError> {
+        for run in runs {
+            self.begin(run);
+            while let Some((level, ipa)) = self.next() {
+                visit(level, ipa)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The tables that must exist so that runs can be mapped, each once, and none before its parent:
 /// level, and base of what it covers.
 ///
@@ -240,23 +260,6 @@ pub fn tables_of_runs(
             }
         }
     })
-}
-
-/// Visits what [`tables_of_runs`] returns. For large code: there is one copy of it, whatever the
-/// runs are.
-pub(crate) fn each_table<E>(
-    geometry: Geometry,
-    runs: &mut dyn Iterator<Item = Run>,
-    visit: &mut dyn FnMut(Level, Ipa) -> Result<(), E>,
-) -> Result<(), E> {
-    let mut tables = Tables::new(geometry);
-    for run in runs {
-        tables.begin(run);
-        while let Some((level, ipa)) = tables.next() {
-            visit(level, ipa)?;
-        }
-    }
-    Ok(())
 }
 
 /// The tables that must exist so that entries of `level` can be written in `range`.

@@ -21,6 +21,7 @@ mod fold;
 pub(crate) mod growth;
 mod planes;
 mod ripas;
+pub(crate) mod shape;
 mod shared;
 pub(crate) mod slots;
 pub(crate) mod sorted_slots;
@@ -28,6 +29,7 @@ pub(crate) mod storage;
 pub(crate) mod table_slots;
 
 use core::fmt;
+use core::marker::PhantomData;
 
 use rmi_abi::rtt::{ENTRIES_PER_TABLE, Geometry, Level};
 use rmi_abi::{GranuleSize, Ipa, IpaRange, PaRange};
@@ -38,6 +40,7 @@ use sro::Donated;
 use crate::error::BuildError;
 use crate::shadow::budget::{Budget, look_at};
 use crate::shadow::claims::Claim;
+use crate::shadow::shape::Shape;
 use crate::shadow::sorted_slots::SortedSlots;
 use crate::shadow::storage::{FixedSlot, Records, ShadowTable, SharedPiece};
 use crate::shadow::table_slots::TableSlots;
@@ -110,8 +113,9 @@ pub(crate) enum Next {
 }
 
 /// See the module.
-pub(crate) struct Shadow<'m> {
-    geometry: Geometry,
+pub(crate) struct Shadow<'m, S> {
+    /// See [`Shadow::geometry`].
+    stored: Geometry,
     slots: TableSlots<'m>,
     /// Auxiliary trees.
     aux_trees: u8,
@@ -135,9 +139,10 @@ pub(crate) struct Shadow<'m> {
     /// What does not grow with the Realm: the parts that threads are working on, and what the RMM
     /// got when it created the Realm.
     fixed: FixedSlot<'m>,
+    shape: PhantomData<fn() -> S>,
 }
 
-impl<'m> Shadow<'m> {
+impl<'m, S: Shape> Shadow<'m, S> {
     /// A shadow with empty root tables. What another Realm left in the storage (one that was
     /// forgotten) is leaked, and counted.
     ///
@@ -152,9 +157,10 @@ impl<'m> Shadow<'m> {
         let Records { fixed, tables, shared } = storage;
         let slots = TableSlots::new(tables);
         let (fixed, shared) = (FixedSlot::new(fixed), SortedSlots::new(shared));
+        let geometry = geometry.with_known_granule(S::GRANULE_SIZE);
         let roots_each = geometry.root_tables();
         let mut shadow = Self {
-            geometry,
+            stored: geometry,
             slots,
             aux_trees,
             shown: 0,
@@ -166,6 +172,7 @@ impl<'m> Shadow<'m> {
             bytes: 0,
             shared,
             fixed,
+            shape: PhantomData,
         };
         #[cfg(feature = "alloc")]
         shadow.allocate();
@@ -173,7 +180,7 @@ impl<'m> Shadow<'m> {
             return Err(Failed::new(shadow.take_records(), error));
         }
         let bytes = geometry.table_bytes(geometry.start_level());
-        for _tree in 0..=aux_trees {
+        for _tree in 0..shadow.trees() {
             for number in 0..u64::from(roots_each) {
                 let base = Ipa::new(number.saturating_mul(bytes));
                 let root = shadow.slots.unused(shadow.parts()).unwrap_or(NO_TABLE);
@@ -234,19 +241,33 @@ impl<'m> Shadow<'m> {
         self.tables
     }
 
+    /// The tables; their size is a constant where it is known.
+    const fn geometry(&self) -> Geometry {
+        self.stored.with_known_granule(S::GRANULE_SIZE)
+    }
+
     /// Shadow tables of one table: 1, 4 or 16.
     const fn parts(&self) -> u32 {
-        1 << (self.geometry.granule().shift() - GranuleSize::Size4KiB.shift())
+        1 << (self.geometry().granule().shift() - GranuleSize::Size4KiB.shift())
     }
 
     /// The parts of the table that begins with a shadow table.
-    const fn parts_of(&self, first: u32) -> core::ops::Range<u32> {
-        first..first.saturating_add(self.parts())
+    fn parts_of(&self, first: u32) -> impl Iterator<Item = u32> + use<S> {
+        // The number of the first is a multiple of the number of parts.
+        (0..self.parts()).map(move |part| first | part)
     }
 
     /// The first part of a table that has an entry that is not void.
     fn live_part(&self, first: u32) -> Option<u32> {
-        self.parts_of(first).find(|part| self.slot(*part).is_some_and(|table| table.live != 0))
+        let mut part = 0;
+        // The compiler removes a loop of one round, but not an iterator.
+        while part < self.parts() {
+            if self.slot(first | part).is_some_and(|table| table.live != 0) {
+                return Some(first | part);
+            }
+            part += 1;
+        }
+        None
     }
 
     /// Makes vacant shadow tables the shadow of a table.
@@ -258,20 +279,29 @@ impl<'m> Shadow<'m> {
         sure: bool,
         parent: u32,
     ) {
-        let bytes = self.geometry.entry_bytes(level).saturating_mul(ENTRIES_PER_TABLE);
-        let (mut granule, mut base) = (Some(granule), Some(base));
-        for part in self.parts_of(first) {
-            let own = granule.take().unwrap_or_default();
-            if let (Some(table), Some(at)) = (self.slot_mut(part), base) {
-                table.open(level, at, own, sure, parent);
-            }
-            base = base.and_then(|base| base.checked_add(bytes));
+        let bytes = self.geometry().entry_bytes(level).saturating_mul(ENTRIES_PER_TABLE);
+        if let Some(table) = self.slot_mut(first) {
+            table.open(level, base, granule, sure, parent);
         }
+        let (mut part, mut base) = (1, base);
+        while part < self.parts() {
+            let Some(next) = base.checked_add(bytes) else { return };
+            base = next;
+            if let Some(table) = self.slot_mut(first | part) {
+                table.open(level, base, InUse::empty(), sure, parent);
+            }
+            part += 1;
+        }
+    }
+
+    /// Trees, with the primary one.
+    fn trees(&self) -> usize {
+        if S::AUX_TREES { 1 + usize::from(self.aux_trees) } else { 1 }
     }
 
     /// Root tables of all trees.
     pub(crate) fn roots(&self) -> usize {
-        usize::from(self.geometry.root_tables()) * (1 + usize::from(self.aux_trees))
+        usize::from(self.geometry().root_tables()) * self.trees()
     }
 
     /// Bytes of memory that the Realm has, or may have, in its protected half.
@@ -314,18 +344,18 @@ impl<'m> Shadow<'m> {
     }
 
     fn walk_tree(&self, tree: u8, ipa: Ipa, level: Level) -> Option<At> {
-        let start = self.geometry.start_level();
-        if ipa >= self.geometry.end() || level < start {
+        let start = self.geometry().start_level();
+        if ipa >= self.geometry().end() || level < start {
             return None;
         }
         look_at(1);
         let mut table = self.first_root(tree);
         let mut at_level = start;
         loop {
-            let index = self.geometry.entry_index(ipa, at_level);
+            let index = self.geometry().entry_index(ipa, at_level);
             let table_part = table + u32::try_from(index / ENTRIES_PER_TABLE).ok()?;
             let index = usize::try_from(index % ENTRIES_PER_TABLE).ok()?;
-            let shift = self.geometry.entry_shift(at_level);
+            let shift = self.geometry().entry_shift(at_level);
             let base = ipa.align_down(1 << shift);
             let at =
                 At { table: table_part, index, level: at_level, shift: (shift & 63) as u8, base };
@@ -339,9 +369,15 @@ impl<'m> Shadow<'m> {
         }
     }
 
+    /// The first shadow table after the root tables of a tree.
+    fn roots_end(&self, tree: u8) -> u32 {
+        self.first_root(tree) + u32::from(self.geometry().root_tables()) * self.parts()
+    }
+
     /// The first shadow table of the root tables of a tree.
     fn first_root(&self, tree: u8) -> u32 {
-        u32::from(tree) * u32::from(self.geometry.root_tables()) * self.parts()
+        let tree = if S::AUX_TREES { tree } else { PRIMARY };
+        u32::from(tree) * u32::from(self.geometry().root_tables()) * self.parts()
     }
 
     fn entry(&self, at: At) -> Option<&PackedBlock> {
@@ -384,7 +420,7 @@ impl<'m> Shadow<'m> {
         let bytes = memory.bytes();
         let level = [Level::L1, Level::L2, Level::L3]
             .into_iter()
-            .find(|level| self.geometry.entry_bytes(*level) == bytes);
+            .find(|level| self.geometry().entry_bytes(*level) == bytes);
         let at = level
             .and_then(|level| self.walk(ipa, level).filter(|at| at.level == level))
             .filter(|at| at.base == ipa && self.is_void(*at));
@@ -465,7 +501,7 @@ impl<'m> Shadow<'m> {
 
     /// The table of `level` that covers `ipa`: its first part.
     fn table_number(&self, tree: Option<AuxTree>, level: Level, ipa: Ipa) -> Option<u32> {
-        let tree = tree.map_or(PRIMARY, AuxTree::index);
+        let tree = tree.filter(|_| S::AUX_TREES).map_or(PRIMARY, AuxTree::index);
         let at = self.walk_tree(tree, ipa, level).filter(|at| at.level == level)?;
         Some(at.table & !(self.parts() - 1))
     }
@@ -542,7 +578,7 @@ impl<'m> Shadow<'m> {
         let parent = level
             .parent()
             .and_then(|parent| {
-                let tree = tree.map_or(PRIMARY, AuxTree::index);
+                let tree = tree.filter(|_| S::AUX_TREES).map_or(PRIMARY, AuxTree::index);
                 self.walk_tree(tree, ipa, parent).filter(|at| at.level == parent)
             })
             .filter(|at| !matches!(self.look(*at).as_number(), Some(child) if child != 0));
@@ -553,9 +589,11 @@ impl<'m> Shadow<'m> {
         // A free shadow table has the number of the next free one where a used one has its parent.
         let following = table.parent;
         self.open(number, (level, at.base), granule, sure, at.table);
-        let bytes = self.geometry.entry_bytes(level);
-        for part in self.parts_of(number) {
-            let Some(table) = self.slot_mut(part) else { break };
+        let bytes = self.geometry().entry_bytes(level);
+        let mut part = 0;
+        while part < self.parts() {
+            let Some(table) = self.slot_mut(number | part) else { break };
+            part += 1;
             if let Some(block) = &mut block {
                 look_at(table.entries.len());
                 for entry in &mut table.entries {
@@ -601,8 +639,12 @@ impl<'m> Shadow<'m> {
         if self.live_part(number).is_some() {
             return None;
         }
-        let mut parts = self.parts_of(number).filter_map(|part| self.slot(part));
-        let was_unmapped = parts.any(|table| table.entries.iter().any(PackedBlock::flag));
+        let (mut part, mut was_unmapped) = (0, false);
+        while part < self.parts() {
+            let table = self.slot(number | part);
+            was_unmapped |= table.is_some_and(|table| table.entries.iter().any(PackedBlock::flag));
+            part += 1;
+        }
         let free = self.free;
         let table = self.slot_mut(number).filter(|table| table.parent != NO_TABLE)?;
         let parent = table.parent;
@@ -610,7 +652,7 @@ impl<'m> Shadow<'m> {
         table.parent = free;
         self.free = number;
         self.tables -= 1;
-        let index = level.parent().map(|above| self.geometry.entry_index(ipa, above))?;
+        let index = level.parent().map(|above| self.geometry().entry_index(ipa, above))?;
         let index = usize::try_from(index % ENTRIES_PER_TABLE).ok()?;
         let parent = self.slot_mut(parent)?;
         parent.live -= 1;
@@ -623,19 +665,22 @@ impl<'m> Shadow<'m> {
     /// What is to be dismantled first: what auxiliary trees show and their tables; then memory, or
     /// an empty table, deepest first.
     pub(crate) fn first(&self) -> Option<Next> {
-        let aux = self.aux_trees().find_map(|tree| self.first_in(tree.index()));
-        aux.or_else(|| self.first_in(PRIMARY))
+        if S::AUX_TREES {
+            let aux = self.aux_trees().find_map(|tree| self.first_in(tree.index()));
+            return aux.or_else(|| self.first_in(PRIMARY));
+        }
+        self.first_in(PRIMARY)
     }
 
     fn first_in(&self, tree: u8) -> Option<Next> {
-        let aux = AuxTree::new(tree);
-        for root in self.first_root(tree)..self.first_root(tree + 1) {
+        let aux = AuxTree::new(tree).filter(|_| S::AUX_TREES);
+        for root in self.first_root(tree)..self.roots_end(tree) {
             let mut number = root;
             while let Some(table) = self.slot(number).filter(|table| table.live != 0) {
                 let used = table.entries.iter().zip(0u64..);
                 let (entry, index) =
                     used.into_iter().find(|(entry, _)| entry.as_number() != Some(0))?;
-                let shift = self.geometry.entry_shift(table.level);
+                let shift = self.geometry().entry_shift(table.level);
                 let base = table.base.checked_add(index << shift)?;
                 let (index, shift) = (usize::try_from(index).ok()?, (shift & 63) as u8);
                 let at = At { table: number, index, level: table.level, shift, base };
@@ -658,10 +703,10 @@ impl<'m> Shadow<'m> {
     }
 }
 
-impl fmt::Debug for Shadow<'_> {
+impl<S: Shape> fmt::Debug for Shadow<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shadow")
-            .field("geometry", &self.geometry)
+            .field("geometry", &self.geometry())
             .field("tables", &self.tables)
             .field("bytes", &self.bytes)
             .field("shared", &self.shared)

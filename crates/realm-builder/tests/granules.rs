@@ -11,7 +11,7 @@ use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::rtt::Level;
 use rmi_abi::{Dialect, GranuleSize, Ipa, IpaRange, Pa, PaRange};
 use rmi_host::command::SharedAccess;
-use rmi_host::{CountingLedger, Host, SessionOptions, Undelegated};
+use rmi_host::{AnyDialect, CountingLedger, Host, ServedDialect, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
 use sro::{CallbackMemory, FixedPool};
 
@@ -32,7 +32,7 @@ fn shadow_tables(granule: GranuleSize, tables: usize) -> Vec<ShadowTable> {
 }
 
 /// With storage that is lent, or on the heap, where it grows with the Realm.
-fn whole_realm(dialect: Dialect, granule: GranuleSize, grows: bool) {
+fn whole_realm<D: ServedDialect>(dialect: Dialect, granule: GranuleSize, grows: bool) {
     let model = Model::new(options(dialect)).unwrap();
     let mut all = model.take_memory();
     let ledger = CountingLedger::new();
@@ -41,7 +41,7 @@ fn whole_realm(dialect: Dialect, granule: GranuleSize, grows: bool) {
     pool.add(all.take_front(512 * bytes).unwrap()).unwrap();
     let mut session = SessionOptions::default();
     session.granule_size = granule;
-    let host = Host::new(&model, &model).with_ledger(&ledger);
+    let host = Host::new(&model, &model).with_ledger(&ledger).with_dialect::<D>();
     let rmm = sro::open(host, session, &mut pool).unwrap();
     assert_eq!(rmm.granule_size(), granule);
     // The pages through which the host and the RMM communicate are granules.
@@ -178,8 +178,34 @@ fn pool_of(all: &mut Undelegated, bytes: u64) {
 fn a_whole_realm_of_each_granule_size() {
     for dialect in Options::DIALECTS {
         for granule in SIZES {
-            whole_realm(dialect, granule, false);
-            whole_realm(dialect, granule, true);
+            whole_realm::<AnyDialect>(dialect, granule, false);
+            whole_realm::<AnyDialect>(dialect, granule, true);
+        }
+    }
+}
+
+/// A platform for granules of `4 << (2 * N)` KiB only, without what such a Realm does not use.
+enum Only<const N: usize> {}
+
+impl<const N: usize> ServedDialect for Only<N> {
+    const DIALECT: Option<Dialect> = None;
+    const AUX_TREES: bool = false;
+    const GRANULE_SIZE: Option<GranuleSize> = Some(match N {
+        0 => GranuleSize::Size4KiB,
+        1 => GranuleSize::Size16KiB,
+        _ => GranuleSize::Size64KiB,
+    });
+    const COARSE_TRACKING: bool = false;
+}
+
+#[test]
+fn a_whole_realm_where_the_granule_size_is_a_constant() {
+    for dialect in Options::DIALECTS {
+        for grows in [false, true] {
+            let [small, middle, large] = SIZES;
+            whole_realm::<Only<0>>(dialect, small, grows);
+            whole_realm::<Only<1>>(dialect, middle, grows);
+            whole_realm::<Only<2>>(dialect, large, grows);
         }
     }
 }

@@ -282,6 +282,17 @@ impl Geometry {
         Ok(Self { ipa_width, start_level, root_tables: 1 << extra, granule })
     }
 
+    /// The same geometry, whose granule size is a constant for the compiler where it is known.
+    #[doc(hidden)]
+    #[must_use]
+    #[inline]
+    pub const fn with_known_granule(self, known: Option<GranuleSize>) -> Self {
+        match known {
+            Some(granule) => Self { granule, ..self },
+            None => self,
+        }
+    }
+
     /// Granule size of the RMM: the size of a page, and of a table.
     #[must_use]
     pub const fn granule(&self) -> GranuleSize {

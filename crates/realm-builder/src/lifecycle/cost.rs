@@ -96,8 +96,8 @@ impl<P: Platform> RealmCore<'_, P> {
     ) -> Cost {
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
         let pieces = pieces.iter().copied().filter(|piece| !piece.is_empty());
-        let cost = plan::map_cost(self.geometry, ipa, joined(pieces), &exists, limits);
-        let granule = self.geometry.granule();
+        let cost = plan::map_cost(self.geometry(), ipa, joined(pieces), &exists, limits);
+        let granule = self.geometry().granule();
         let in_one_run = limits.delegation(cost.create * granule.bytes(), granule);
         let from_pool = table_delegation(pool, cost.create, granule, limits);
         Cost { delegate: cost.delegate - in_one_run + from_pool, ..cost }
@@ -115,7 +115,7 @@ impl<P: Platform> RealmCore<'_, P> {
         region::sort(regions);
         merge(regions);
         let create = self.missing_for(regions, u64::MAX) as u64;
-        let (geometry, granule) = (self.geometry, self.geometry.granule());
+        let (geometry, granule) = (self.geometry(), self.geometry().granule());
         let delegate = table_delegation(pool, create, granule, limits);
         let ripas = self.ram_calls(regions, limits);
         let mut sum = Cost { create, delegate, ripas, ..Cost::default() };
@@ -143,9 +143,9 @@ impl<P: Platform> RealmCore<'_, P> {
             let shadow = self.shadow.lock();
             (shadow.tables(), shadow.aux_trees())
         };
-        let granule = self.geometry.granule();
+        let granule = self.geometry().granule();
         let mut sum = Cost { destroy: tables as u64, ..Cost::default() };
-        let top = self.geometry.unprotected_base();
+        let top = self.geometry().unprotected_base();
         let unmapped = self.rmm.call_limits().data_level;
         let mut from = Ipa::new(0);
         let mut run = PaRange::empty(rmi_abi::Pa::new(0));
@@ -154,13 +154,13 @@ impl<P: Platform> RealmCore<'_, P> {
             // A block that is too large to be unmapped is split.
             let below = core::iter::successors(at.level.child(), |level| level.child());
             for level in below.take_while(|level| *level <= unmapped) {
-                let table = self.geometry.table_bytes(level).trailing_zeros();
+                let table = self.geometry().table_bytes(level).trailing_zeros();
                 let tables = at.range().bytes() >> table;
                 sum.create += tables;
                 sum.destroy += tables;
             }
             sum.unmap += match at.level < unmapped {
-                true => at.range().bytes() >> self.geometry.entry_shift(unmapped),
+                true => at.range().bytes() >> self.geometry().entry_shift(unmapped),
                 false => 1,
             };
             self.collect(&span, &mut run, &mut |bytes| {
@@ -176,12 +176,12 @@ impl<P: Platform> RealmCore<'_, P> {
                 from = row.range.top();
                 sum.unmap += match (by_range, limits.table_by_table) {
                     (true, false) => 1,
-                    (true, true) => row.count(self.geometry.table_bytes(row.level)),
-                    (false, _) => row.count(self.geometry.entry_bytes(row.level)),
+                    (true, true) => row.count(self.geometry().table_bytes(row.level)),
+                    (false, _) => row.count(self.geometry().entry_bytes(row.level)),
                 };
             }
             let mut from = top;
-            while let Some(row) = self.shown_row(tree, from, self.geometry.end(), 1) {
+            while let Some(row) = self.shown_row(tree, from, self.geometry().end(), 1) {
                 from = row.range.top();
                 sum.unmap += 1;
             }

@@ -128,7 +128,7 @@ impl<'a, P: Platform> Realm<'a, P, New> {
             rd: Rd::new(Delegated::empty()),
             roots: roots.into_use(),
             aux_roots: aux_roots.map(Delegated::into_use),
-            geometry: params.geometry,
+            stored: params.geometry,
             s2ap: if params.s2ap_indirect { S2apEncoding::Indirect } else { S2apEncoding::Direct },
             shadow: LentShadow::new(shadow),
             range_hint: RangeHint::default(),

@@ -1,7 +1,5 @@
 //! Populating a new Realm, in canonical order.
 
-use core::convert::Infallible;
-
 use realm_measurement::region::{self, LayoutCheck};
 use rmi_abi::flags::DataFlags;
 use rmi_abi::rtt::{Geometry, Level};
@@ -155,7 +153,7 @@ impl<P: Platform> RealmCore<'_, P> {
         self.check(regions)?;
         merge(regions);
         let granule = self.granule_bytes();
-        let mut budget = Budget::new(bytes, self.geometry);
+        let mut budget = Budget::new(bytes, self.geometry());
         let missing = self.missing_for(regions, bytes);
         self.check_shadow_tables(missing)?;
         memory.pool().stock(self.rmm, Command::RttCreate, missing as u64 * granule)?;
@@ -191,7 +189,7 @@ impl<P: Platform> RealmCore<'_, P> {
 
     /// Checks sorted regions; those that are populated already are empty and pass.
     fn check(&self, regions: &[Region<'_>]) -> Result<(), BuildError> {
-        let mut check = LayoutCheck::new(self.geometry, self.geometry.granule());
+        let mut check = LayoutCheck::new(self.geometry(), self.geometry().granule());
         for region in regions {
             let range = region.range();
             let taken = |other: IpaRange| RegionProblem::Overlap { at: other.base() };
@@ -218,11 +216,15 @@ impl<P: Platform> RealmCore<'_, P> {
     /// How many tables are missing for the first `bytes` of sorted regions.
     pub(crate) fn missing_for(&self, regions: &[Region<'_>], bytes: u64) -> usize {
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
-        let mut budget = Budget::new(bytes, self.geometry);
+        let mut budget = Budget::new(bytes, self.geometry());
         let mut ram = IpaRange::empty(Ipa::new(0));
-        let mut rest = regions;
-        let mut runs = core::iter::from_fn(|| {
-            let (region, following) = rest.split_first()?;
+        let (mut rest, mut missing) = (regions, 0);
+        let mut tables = plan::Tables::new(self.geometry());
+        let mut count = |level, ipa| {
+            missing += usize::from(!exists(level, ipa));
+            Ok(())
+        };
+        while let Some((region, following)) = rest.split_first() {
             rest = following;
             let part = budget.spend(region);
             if part > 0 && !ram.contains_range(&region.range()) {
@@ -230,18 +232,12 @@ impl<P: Platform> RealmCore<'_, P> {
             }
             // Where memory is mapped, the tables of its blocks are also those of the RIPAS.
             let mapped = if region.unbacked > 0 { 0 } else { part };
-            let base = region.ipa.checked_add(mapped)?;
-            let rest = IpaRange::new_or_empty(base, region.range().top());
-            let changes = self.ram_entries(ram, ram.intersection(&rest), &exists);
-            Some(self.runs_for(region, mapped, &exists).chain(changes))
-        })
-        .flatten();
-        let mut missing = 0;
-        let counted = plan::each_table(self.geometry, &mut runs, &mut |level, ipa| {
-            missing += usize::from(!exists(level, ipa));
-            Ok::<(), Infallible>(())
-        });
-        let Ok(()) = counted;
+            let base = region.ipa.checked_add(mapped).unwrap_or(region.ipa);
+            let unmapped = IpaRange::new_or_empty(base, region.range().top());
+            let _ = tables.each(&mut self.runs_for(region, mapped, &exists), &mut count);
+            let mut changes = self.ram_entries(ram, ram.intersection(&unmapped), &exists);
+            let _ = tables.each(&mut changes, &mut count);
+        }
         missing
     }
 
@@ -257,7 +253,21 @@ impl<P: Platform> RealmCore<'_, P> {
         let largest = if paged { Level::L3 } else { self.private_block_level() };
         let whole = region.planned();
         let front = whole.split_at(bytes).map_or(whole, |(front, _)| front);
-        plan::runs_of(self.geometry, region.ipa, Some(front).into_iter(), largest, exists)
+        plan::runs_of(self.geometry(), region.ipa, Some(front).into_iter(), largest, exists)
+    }
+
+    /// The runs of entries by which `ram` becomes RAM, from an address in it on: the largest
+    /// possible.
+    fn ram_runs<'e>(
+        &self,
+        ram: IpaRange,
+        from: Ipa,
+        exists: Exists<'e>,
+    ) -> impl Iterator<Item = Run> + Clone + use<'e, P> {
+        // Planned as if there were memory that is aligned as the addresses are.
+        let memory = PaRange::with_size_or_empty(Pa::new(from.raw()), ram.after(from).bytes());
+        let top_level = self.top_block_level();
+        plan::runs_of(self.geometry(), from, Some(memory).into_iter(), top_level, exists)
     }
 
     /// The entries in a part of `ram`, all of which becomes RAM by the largest possible entries.
@@ -266,8 +276,8 @@ impl<P: Platform> RealmCore<'_, P> {
         ram: IpaRange,
         part: Option<IpaRange>,
         exists: Exists<'e>,
-    ) -> impl Iterator<Item = Run> + Clone + use<'e, P> {
-        let (geometry, top_level) = (self.geometry, self.top_block_level());
+    ) -> impl Iterator<Item = Run> + use<'e, P> {
+        let (geometry, top_level) = (self.geometry(), self.top_block_level());
         let part = part.filter(|part| !part.is_empty()).unwrap_or(IpaRange::empty(ram.base()));
         // The largest entry around the base of the part that lies in the whole.
         let first = [Level::L1, Level::L2]
@@ -279,16 +289,14 @@ impl<P: Platform> RealmCore<'_, P> {
             })
             .find(|entry| !entry.is_empty() && ram.contains_range(entry));
         let base = first.map_or(part.base(), |entry| entry.base());
-        let left = if part.is_empty() { IpaRange::empty(base) } else { ram.after(base) };
-        // Planned as if there were memory that is aligned as the addresses are.
-        let memory = PaRange::with_size_or_empty(Pa::new(base.raw()), left.bytes());
-        plan::runs_of(geometry, base, Some(memory).into_iter(), top_level, exists)
-            .take_while(move |run| run.ipa < part.top())
-            .map(move |run| {
+        let ram = if part.is_empty() { IpaRange::empty(base) } else { ram };
+        self.ram_runs(ram, base, exists).take_while(move |run| run.ipa < part.top()).map(
+            move |run| {
                 let end = part.top().align_up(geometry.entry_bytes(run.level));
                 let within = run.range().before(end.unwrap_or(run.range().top()));
                 Run { bytes: within.bytes(), ..run }
-            })
+            },
+        )
     }
 
     /// Calls that change the RIPAS for sorted regions.
@@ -300,8 +308,8 @@ impl<P: Platform> RealmCore<'_, P> {
             rest = following;
             if !ram.contains_range(&region.range()) {
                 ram = ram_from(region, following);
-                let entries = self.ram_entries(ram, Some(ram), &exists);
-                calls += ripas_calls(self.geometry, entries, limits);
+                let runs = self.ram_runs(ram, ram.base(), &exists);
+                calls += ripas_calls(self.geometry(), runs, limits);
             }
         }
         calls
@@ -321,7 +329,7 @@ impl<P: Platform> RealmCore<'_, P> {
         }
         let mut held = self.lock_range(ram)?;
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
-        self.make(&mut held, pool, self.ram_entries(ram, Some(ram), &exists))?;
+        self.make(&mut held, pool, self.ram_runs(ram, ram.base(), &exists))?;
         let mut left = ram;
         while !left.is_empty() {
             let top = self.rmm.commands().rtt_init_ripas(&self.rd, left)?;
@@ -385,7 +393,7 @@ impl<P: Platform> RealmCore<'_, P> {
 
     fn copy_pages(
         &self,
-        _held: &RangeLock<'_, P::Lock>,
+        _held: &RangeLock<'_, P>,
         pool: &mut Pool,
         region: &mut Region<'_>,
         memory: &mut Delegated,

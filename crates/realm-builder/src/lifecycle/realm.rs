@@ -160,7 +160,7 @@ impl<'a, P: Platform, S> Realm<'a, P, S> {
     /// The IPA space.
     #[must_use]
     pub const fn geometry(&self) -> Geometry {
-        self.core.geometry
+        self.core.geometry()
     }
 
     /// RECs of the Realm.

@@ -190,7 +190,7 @@ impl<P: Platform> RealmCore<'_, P> {
         let result = match first {
             Some(Next::Memory(at)) if self.shadow.get_mut().look(at).tag() >= tag::NAMED => {
                 let mut from = at.base;
-                let top = self.geometry.unprotected_base();
+                let top = self.geometry().unprotected_base();
                 returned.sending =
                     self.collect_unmapped(&mut from, top, &mut returned) == Collected::Send;
                 Ok(DismantleProgress::More)
@@ -222,7 +222,7 @@ impl<P: Platform> RealmCore<'_, P> {
         if !P::AUX_TREES {
             return None;
         }
-        let (base, top) = (self.geometry.unprotected_base(), self.geometry.end());
+        let (base, top) = (self.geometry().unprotected_base(), self.geometry().end());
         self.shadow.get_mut().reference(IpaRange::new(base, top).ok()?)
     }
 
@@ -230,7 +230,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// it exists, and splits a block where only pages are unmapped.
     fn unmap_first(&mut self, pool: &mut Pool, at: At, idle: &mut u32) -> Result<(), Error> {
         if !self.shadow.get_mut().table_is_sure(None, at.level, at.base) {
-            let place = (at.level, self.geometry.table_base(at.base, at.level));
+            let place = (at.level, self.geometry().table_base(at.base, at.level));
             if let Ok(held) = self.lock_range(at.range()) {
                 self.settle(&held, pool, place);
             }
@@ -239,10 +239,12 @@ impl<P: Platform> RealmCore<'_, P> {
                 return Ok(());
             }
         }
-        if at.level < self.rmm.call_limits().data_level {
+        // No block is larger than an entry of level 1.
+        let level = self.rmm.call_limits().data_level;
+        if level > Level::L1 && at.level < level {
             return self.split_first(pool, at);
         }
-        let top = self.geometry.unprotected_base();
+        let top = self.geometry().unprotected_base();
         let reached = match self.unmap_some(pool.pages_for(self.rmm).list, at, top) {
             // A block was split, and its memory is tracked as a whole.
             Err(error)
@@ -316,6 +318,7 @@ impl<P: Platform> RealmCore<'_, P> {
                 (unclear(create), Ok(()))
             }
             Err(error) => {
+                let bytes = self.geometry().table_bytes(level);
                 let shadow = self.shadow.get_mut();
                 if !error.is_clean() {
                     shadow.doubt_table(tree, level, ipa);
@@ -324,7 +327,7 @@ impl<P: Platform> RealmCore<'_, P> {
                 {
                     // It does show something, or it was never made: the next attempt shows which.
                     shadow.doubt_table(Some(tree), level, ipa);
-                    let range = IpaRange::with_size_or_empty(ipa, self.geometry.table_bytes(level));
+                    let range = IpaRange::with_size_or_empty(ipa, bytes);
                     shadow.doubt(tree, range);
                 }
                 return Err(error);
@@ -402,7 +405,7 @@ impl<P: Platform> RealmCore<'_, P> {
             Next::Memory(at) => (1, at.base),
             Next::Shown(tree, at) => (2 + tree.index(), at.base),
             Next::Table(tree, level, ipa) => {
-                let tree = tree.map_or(0, AuxTree::index);
+                let tree = tree.filter(|_| P::AUX_TREES).map_or(0, AuxTree::index);
                 (8 + 8 * tree + level.number().unsigned_abs(), ipa)
             }
         })
@@ -498,8 +501,12 @@ impl<P: Platform> RealmCore<'_, P> {
         match next {
             Next::Memory(at) => return shadow.take(at).unwrap_or_default().into_released(),
             // What a tree shows is removed together with its memory.
-            Next::Shown(tree, at) => shadow.note(tree, at.range(), Shows::Nothing),
+            Next::Shown(tree, at) if P::AUX_TREES => {
+                shadow.note(tree, at.range(), Shows::Nothing);
+            }
+            Next::Shown(..) => {}
             Next::Table(tree, level, ipa) => {
+                let tree = tree.filter(|_| P::AUX_TREES);
                 let granule =
                     shadow.remove_table(tree, level, ipa).unwrap_or_default().into_released();
                 let command = tree.map_or(Command::RttDestroy, |_| Command::RttAuxDestroy);
@@ -524,7 +531,8 @@ impl<P: Platform> RealmCore<'_, P> {
 
     /// The root tables of all trees.
     pub(crate) fn all_roots(&mut self) -> impl Iterator<Item = &mut InUse> {
-        core::iter::once(&mut self.roots).chain(&mut self.aux_roots)
+        let aux = if P::AUX_TREES { self.aux_roots.as_mut_slice() } else { &mut [] };
+        core::iter::once(&mut self.roots).chain(aux)
     }
 
     /// See [`Realm::abandon`]; nothing is left in the Realm.

@@ -23,7 +23,7 @@ impl<P: Platform> RealmCore<'_, P> {
         &self,
         from: Ipa,
         top: Ipa,
-        mut visit: impl FnMut(&mut Shadow<'_>, At) -> ControlFlow<B>,
+        mut visit: impl FnMut(&mut Shadow<'_, P>, At) -> ControlFlow<B>,
     ) -> Option<B> {
         let mut end = None;
         self.visit_memory(from, top, &mut |shadow, at| match visit(shadow, at) {
@@ -41,7 +41,7 @@ impl<P: Platform> RealmCore<'_, P> {
         &self,
         mut from: Ipa,
         top: Ipa,
-        visit: &mut dyn FnMut(&mut Shadow<'_>, At) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(&mut Shadow<'_, P>, At) -> ControlFlow<()>,
     ) {
         while from < top {
             let mut budget = Budget::new();

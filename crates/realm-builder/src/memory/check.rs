@@ -29,7 +29,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// The part of a range, which may be empty, that a Realm may ask to change, up to the last
     /// whole granule: a Realm's own granules have 4 KiB, those of its tables may be larger.
     pub(crate) fn check_change(&self, range: IpaRange) -> Result<IpaRange, BuildError> {
-        if !self.geometry.range_is_protected(&range) {
+        if !self.geometry().range_is_protected(&range) {
             return Err(BuildError::Region { range, problem: RegionProblem::NotProtected });
         }
         let granule = self.granule_bytes();
@@ -56,7 +56,7 @@ impl<P: Platform> RealmCore<'_, P> {
             RegionProblem::Empty
         } else if !range.is_aligned(self.granule_bytes()) {
             RegionProblem::Unaligned
-        } else if range.is_empty() || !self.geometry.range_is_protected(&range) {
+        } else if range.is_empty() || !self.geometry().range_is_protected(&range) {
             RegionProblem::NotProtected
         } else {
             return Ok(());

@@ -147,7 +147,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// already, or asks for memory.
     fn share_void(
         &self,
-        shared: &mut RangeLock<'_, P::Lock>,
+        shared: &mut RangeLock<'_, P>,
         memory: &mut dyn HostMemory,
         (course, void): (&mut Course, IpaRange),
         access: SharedAccess,
@@ -181,7 +181,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// shared.
     fn share_part(
         &self,
-        shared: &mut RangeLock<'_, P::Lock>,
+        shared: &mut RangeLock<'_, P>,
         memory: &mut dyn HostMemory,
         (course, alias): (&mut Course, IpaRange),
         (granules, access): (Undelegated, SharedAccess),
@@ -275,7 +275,7 @@ impl<P: Platform> RealmCore<'_, P> {
 
     fn alias(&self, part: IpaRange, range: IpaRange) -> Result<IpaRange, BuildError> {
         let problem = RegionProblem::NotProtected;
-        let alias = self.geometry.unprotected_alias(part.base());
+        let alias = self.geometry().unprotected_alias(part.base());
         alias
             .and_then(|alias| IpaRange::with_size(alias, part.bytes()).ok())
             .ok_or(BuildError::Region { range, problem })
@@ -301,13 +301,14 @@ impl<P: Platform> RealmCore<'_, P> {
     /// below.
     fn make_for_run(
         &self,
-        held: &mut RangeLock<'_, P::Lock>,
+        held: &mut RangeLock<'_, P>,
         pool: &mut Pool,
         (ipa, memory): (Ipa, PaRange),
         top_level: Level,
     ) -> Result<(), BuildError> {
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
-        let runs = plan::runs_of(self.geometry, ipa, Some(memory).into_iter(), top_level, &exists);
+        let runs =
+            plan::runs_of(self.geometry(), ipa, Some(memory).into_iter(), top_level, &exists);
         self.make(held, pool, runs)
     }
 
@@ -376,9 +377,9 @@ impl<P: Platform> RealmCore<'_, P> {
                 .and_then(|mut held| self.split_shared_ends(&mut held, memory.pool(), part))
                 .map_err(|error| Stopped { error, reached: Ipa::new(0) })?;
         }
-        let top = self.geometry.unprotected_base();
+        let top = self.geometry().unprotected_base();
         let mut from = Ipa::new(0);
-        let is_meant = |shadow: &mut Shadow<'_>, at| match shadow.memory(at) {
+        let is_meant = |shadow: &mut Shadow<'_, P>, at| match shadow.memory(at) {
             Some(block) if block.overlaps(&pas) => ControlFlow::Break(at),
             _ => ControlFlow::Continue(()),
         };

@@ -54,7 +54,7 @@ impl<P: Platform> RealmCore<'_, P> {
         if !window.contains(ipa) {
             return refuse(RegionProblem::Elsewhere { ipa });
         }
-        let around = leaf(self.geometry, page).intersection(&window).unwrap_or(window);
+        let around = leaf(self.geometry(), page).intersection(&window).unwrap_or(window);
         let mut held = match self.lock_range(around) {
             Err(BuildError::Contended { range }) => return Ok(Served::Contended(range)),
             held => held?,

@@ -104,9 +104,9 @@ impl<P: Platform> RealmCore<'_, P> {
         if !P::COARSE_TRACKING {
             return false;
         }
-        let (level, base) = (at.level, self.geometry.table_base(at.base, at.level));
-        let table = IpaRange::with_size_or_empty(base, self.geometry.table_bytes(level));
-        if level <= self.geometry.start_level() || !range.contains_range(&table) {
+        let (level, base) = (at.level, self.geometry().table_base(at.base, at.level));
+        let table = IpaRange::with_size_or_empty(base, self.geometry().table_bytes(level));
+        if level <= self.geometry().start_level() || !range.contains_range(&table) {
             return false;
         }
         let what = self.shadow.lock().foldable(level, base);
@@ -119,7 +119,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// What the next table of a level covers, from an address on, that may exist and ends below
     /// `top`.
     fn next_whole_table(&self, level: Level, from: Ipa, top: Ipa) -> Option<IpaRange> {
-        let bytes = self.geometry.table_bytes(level);
+        let bytes = self.geometry().table_bytes(level);
         let base = self.next_table(level, from.align_up(bytes)?, top);
         IpaRange::with_size(base, bytes).ok().filter(|table| table.top() <= top)
     }
@@ -133,7 +133,7 @@ impl<P: Platform> RealmCore<'_, P> {
         what: Foldable,
         folded: &mut Folded,
     ) -> Result<(), BuildError> {
-        let range = IpaRange::with_size_or_empty(ipa, self.geometry.table_bytes(level));
+        let range = IpaRange::with_size_or_empty(ipa, self.geometry().table_bytes(level));
         let trees = self.shadow.lock().aux_trees();
         for tree in trees {
             if !self.shadow.lock().has_table_in(Some(tree), level, ipa) {

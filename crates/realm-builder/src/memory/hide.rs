@@ -58,7 +58,7 @@ impl<P: Platform> RealmCore<'_, P> {
         if !P::AUX_TREES {
             return Ok(());
         }
-        let top = self.geometry.unprotected_base();
+        let top = self.geometry().unprotected_base();
         let row = self.shown(tree, at.base, top);
         row.map_or(Ok(()), |row| self.hide_row(tree, row, idle).map(|_| ()))
     }
@@ -87,7 +87,7 @@ impl<P: Platform> RealmCore<'_, P> {
     pub(crate) fn at_once(&self, by_range: bool) -> u64 {
         match (by_range, self.range_hint.is_set()) {
             (false, _) => 1,
-            (true, true) => self.geometry.entries_per_table(),
+            (true, true) => self.geometry().entries_per_table(),
             (true, false) => u64::MAX,
         }
     }

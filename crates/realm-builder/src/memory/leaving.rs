@@ -1,7 +1,6 @@
 //! Shared memory that is being returned to the host: it stays in its record until the RMM has
 //! unmapped it.
 
-use lock_api::RawMutex;
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, IpaRange};
 use rmi_host::{Error, Platform, QuarantineReason, SharedMemory, Subject, Undelegated, Violation};
@@ -10,16 +9,17 @@ use sro::HostMemory;
 use crate::memory::lent_shadow::LentShadow;
 use crate::memory::map::Free;
 use crate::memory::realm_core::RealmCore;
+use crate::shadow::shape::Shape;
 
 /// Shared memory that a command is about to unmap. Its record keeps its place; what is left is put
 /// back into it when this ends or is dropped, also when a conduit panics.
-struct Leaving<'s, K: RawMutex> {
-    shadow: &'s LentShadow<'s, K>,
+struct Leaving<'s, S: Shape> {
+    shadow: &'s LentShadow<'s, S>,
     base: Ipa,
     memory: Option<SharedMemory>,
 }
 
-impl<K: RawMutex> Leaving<'_, K> {
+impl<S: Shape> Leaving<'_, S> {
     /// Puts what is left back. If nothing is left, its place is free, or reserved if it is to be
     /// kept: returns whether it is.
     fn end(&mut self, keep_place: bool) -> bool {
@@ -30,7 +30,7 @@ impl<K: RawMutex> Leaving<'_, K> {
     }
 }
 
-impl<K: RawMutex> Drop for Leaving<'_, K> {
+impl<S: Shape> Drop for Leaving<'_, S> {
     fn drop(&mut self) {
         self.end(false);
     }
@@ -56,7 +56,7 @@ impl<P: Platform> RealmCore<'_, P> {
         }
         let shadow = self.shadow.lock();
         let at = shadow.walk(piece.base(), Level::L3)?;
-        let bytes = self.geometry.table_bytes(at.level);
+        let bytes = self.geometry().table_bytes(at.level);
         let base = at.base.align_down(bytes);
         let table = IpaRange::with_size(base, bytes).ok()?;
         let around = [

@@ -66,7 +66,7 @@ impl<P: Platform> RealmCore<'_, P> {
         let ranges = pieces.iter().map(Undelegated::range).filter(|piece| !piece.is_empty());
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
         let runs = plan::runs_of(
-            self.geometry,
+            self.geometry(),
             ipa,
             plan::joined(ranges),
             self.private_block_level(),
@@ -120,7 +120,7 @@ impl<P: Platform> RealmCore<'_, P> {
 impl<P: Platform> RealmCore<'_, P> {
     /// The level of the largest entries: none can be larger than an entry of the root tables.
     pub(crate) fn top_block_level(&self) -> Level {
-        self.geometry.start_level().max(Level::L1)
+        self.geometry().start_level().max(Level::L1)
     }
 
     /// The level of the largest blocks that private memory can be mapped by.
@@ -131,7 +131,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// Maps memory at a claimed void range, from its front for as long as there is a supply.
     pub(crate) fn map_supply(
         &self,
-        held: &mut RangeLock<'_, P::Lock>,
+        held: &mut RangeLock<'_, P>,
         memory: &mut dyn HostMemory,
         range: IpaRange,
         supply: &mut Supply<'_>,
@@ -147,7 +147,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// long as there is a supply. Returns the part that is staged.
     pub(crate) fn stage_supply(
         &self,
-        held: &mut RangeLock<'_, P::Lock>,
+        held: &mut RangeLock<'_, P>,
         memory: &mut dyn HostMemory,
         range: IpaRange,
         supply: &mut Supply<'_>,
@@ -190,7 +190,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// Maps a claimed range that is in the shadow as a whole; what is not mapped is returned.
     pub(crate) fn map_all(
         &self,
-        held: &RangeLock<'_, P::Lock>,
+        held: &RangeLock<'_, P>,
         memory: &mut dyn HostMemory,
         range: IpaRange,
         supply: &mut Supply<'_>,
@@ -206,7 +206,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// are most likely missing. Returns how many bytes are staged.
     fn stage(
         &self,
-        held: &mut RangeLock<'_, P::Lock>,
+        held: &mut RangeLock<'_, P>,
         memory: &mut dyn HostMemory,
         left: IpaRange,
         granules: Undelegated,
@@ -221,7 +221,7 @@ impl<P: Platform> RealmCore<'_, P> {
             return (0, Err(BuildError::Region { range, problem }));
         }
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
-        let runs = plan::runs_of(self.geometry, ipa, Some(range).into_iter(), top, &exists);
+        let runs = plan::runs_of(self.geometry(), ipa, Some(range).into_iter(), top, &exists);
         if let Err(error) = self.make(held, memory.pool(), runs.clone()) {
             (supply.back)(memory, granules);
             return (0, Err(error));
@@ -239,7 +239,7 @@ impl<P: Platform> RealmCore<'_, P> {
             }
         };
         for run in runs {
-            let block = self.geometry.entry_bytes(run.level);
+            let block = self.geometry().entry_bytes(run.level);
             let mut at = run.ipa;
             while at < run.range().top() {
                 let Some(part) = delegated.take_front(block) else { break };
@@ -256,7 +256,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// has, or may have, now.
     fn map_staged(
         &self,
-        held: &RangeLock<'_, P::Lock>,
+        held: &RangeLock<'_, P>,
         memory: &mut dyn HostMemory,
         range: IpaRange,
     ) -> (u64, Result<(), BuildError>) {

@@ -21,7 +21,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// them were mapped.
     pub(super) fn map_some(
         &self,
-        _held: &RangeLock<'_, P::Lock>,
+        _held: &RangeLock<'_, P>,
         page: &mut Undelegated,
         at: Ipa,
         top: Ipa,

@@ -1,6 +1,5 @@
 //! Range locks: claims on a part of a Realm's IPA space.
 
-use lock_api::RawMutex;
 use rmi_abi::rtt::Level;
 use rmi_abi::{Ipa, IpaRange};
 use rmi_host::command::AuxTree;
@@ -11,17 +10,18 @@ use crate::memory::lent_shadow::LentShadow;
 use crate::memory::realm_core::RealmCore;
 use crate::shadow::Shadow;
 use crate::shadow::claims::Claim;
+use crate::shadow::shape::Shape;
 
 /// A claimed part of the IPA space, until it is dropped. The shadow tables that are reserved for it
 /// are released with it.
-pub(crate) struct RangeLock<'s, K: RawMutex> {
-    shadow: &'s LentShadow<'s, K>,
+pub(crate) struct RangeLock<'s, S: Shape> {
+    shadow: &'s LentShadow<'s, S>,
     claim: Claim,
     reserved: usize,
     reserved_shared: usize,
 }
 
-impl<K: RawMutex> RangeLock<'_, K> {
+impl<S: Shape> RangeLock<'_, S> {
     /// Reserves shadow tables for tables that are about to be made.
     pub(crate) fn reserve(&mut self, tables: usize) -> Result<(), BuildError> {
         self.shadow.reserve(tables)?;
@@ -90,7 +90,7 @@ impl<K: RawMutex> RangeLock<'_, K> {
     }
 
     /// Whether another thread has claimed a part of a range.
-    pub(crate) fn others_are_in(&self, shadow: &Shadow<'_>, range: &IpaRange) -> bool {
+    pub(crate) fn others_are_in(&self, shadow: &Shadow<'_, S>, range: &IpaRange) -> bool {
         shadow.is_others(range, self.claim)
     }
 
@@ -121,7 +121,7 @@ impl<K: RawMutex> RangeLock<'_, K> {
     }
 }
 
-impl<K: RawMutex> Drop for RangeLock<'_, K> {
+impl<S: Shape> Drop for RangeLock<'_, S> {
     fn drop(&mut self) {
         let mut shadow = self.shadow.lock();
         shadow.release(self.claim);
@@ -133,7 +133,7 @@ impl<K: RawMutex> Drop for RangeLock<'_, K> {
 impl<P: Platform> RealmCore<'_, P> {
     /// Claims a range, and the whole entries at its ends. Waits for a thread that is working there,
     /// within the retry budget.
-    pub(crate) fn lock_range(&self, range: IpaRange) -> Result<RangeLock<'_, P::Lock>, BuildError> {
+    pub(crate) fn lock_range(&self, range: IpaRange) -> Result<RangeLock<'_, P>, BuildError> {
         self.lock_range_in(core::iter::empty(), range)
     }
 
@@ -143,7 +143,7 @@ impl<P: Platform> RealmCore<'_, P> {
         &self,
         trees: impl Iterator<Item = AuxTree> + Clone,
         range: IpaRange,
-    ) -> Result<RangeLock<'_, P::Lock>, BuildError> {
+    ) -> Result<RangeLock<'_, P>, BuildError> {
         self.hold_by(range, &|shadow| {
             let whole = shadow.whole_entries(range, &mut trees.clone());
             shadow.claim(whole)
@@ -152,18 +152,12 @@ impl<P: Platform> RealmCore<'_, P> {
 
     /// Claims a range for reading what is shared there, together with other readers: what is shared
     /// stays shared.
-    pub(crate) fn hold_to_read(
-        &self,
-        range: IpaRange,
-    ) -> Result<RangeLock<'_, P::Lock>, BuildError> {
+    pub(crate) fn hold_to_read(&self, range: IpaRange) -> Result<RangeLock<'_, P>, BuildError> {
         self.hold_by(range, &|shadow| shadow.claim_to_read(range))
     }
 
     /// Claims a range exclusively, for changing the bytes of what is shared there.
-    pub(crate) fn hold_to_write(
-        &self,
-        range: IpaRange,
-    ) -> Result<RangeLock<'_, P::Lock>, BuildError> {
+    pub(crate) fn hold_to_write(&self, range: IpaRange) -> Result<RangeLock<'_, P>, BuildError> {
         self.hold_by(range, &|shadow| shadow.claim(range))
     }
 
@@ -171,8 +165,8 @@ impl<P: Platform> RealmCore<'_, P> {
     fn hold_by(
         &self,
         range: IpaRange,
-        claim: &dyn Fn(&mut Shadow<'_>) -> Option<Claim>,
-    ) -> Result<RangeLock<'_, P::Lock>, BuildError> {
+        claim: &dyn Fn(&mut Shadow<'_, P>) -> Option<Claim>,
+    ) -> Result<RangeLock<'_, P>, BuildError> {
         let budget = self.rmm.retry_budget().contended;
         let (mut spent, mut attempt, mut wait) = (0, 0, None);
         loop {

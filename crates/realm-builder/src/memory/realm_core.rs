@@ -33,11 +33,12 @@ pub(crate) struct RealmCore<'a, P: Platform> {
     pub(crate) roots: InUse,
     /// The root tables of auxiliary trees; empty where there are none.
     pub(crate) aux_roots: [InUse; AUX_TREES],
-    pub(crate) geometry: Geometry,
+    /// See [`RealmCore::geometry`].
+    pub(crate) stored: Geometry,
     /// How the tables encode permissions.
     pub(crate) s2ap: S2apEncoding,
     /// The contents of the tables. Locked for bookkeeping only, never during a call.
-    pub(crate) shadow: LentShadow<'a, P::Lock>,
+    pub(crate) shadow: LentShadow<'a, P>,
     /// Whether the RMM is known to end range commands at table boundaries. If so, nothing beyond
     /// the table is prepared for it.
     pub(crate) range_hint: RangeHint,
@@ -63,7 +64,7 @@ impl<P: Platform> fmt::Debug for RealmCore<'_, P> {
         let (bytes, tables) = (self.memory_bytes(), self.tables());
         f.debug_struct("Realm")
             .field("rd", &self.rd)
-            .field("geometry", &self.geometry)
+            .field("geometry", &self.geometry())
             .field("memory_bytes", &bytes)
             .field("tables", &tables)
             .field("recs", &self.recs)
@@ -77,9 +78,14 @@ impl<'a, P: Platform> RealmCore<'a, P> {
         self.shadow.take_records()
     }
 
+    /// The tables; their size is a constant where it is known.
+    pub(crate) const fn geometry(&self) -> Geometry {
+        self.stored.with_known_granule(P::GRANULE_SIZE)
+    }
+
     /// Bytes of a granule.
     pub(crate) const fn granule_bytes(&self) -> u64 {
-        self.geometry.granule().bytes()
+        self.geometry().granule().bytes()
     }
 
     /// The page that has an address.
@@ -90,7 +96,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
 
     /// Records what a range command did, see [`RangeHint::note`].
     pub(crate) fn note_range(&self, done: IpaRange, level: Level, more: bool) {
-        self.range_hint.note(done, self.geometry.table_bytes(level), more);
+        self.range_hint.note(done, self.geometry().table_bytes(level), more);
     }
 
     /// See [`Realm::memory_bytes`](crate::Realm::memory_bytes).

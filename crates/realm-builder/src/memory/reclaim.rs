@@ -47,7 +47,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// Reclaims what is mapped in a claimed range.
     pub(crate) fn reclaim_held(
         &self,
-        held: &mut RangeLock<'_, P::Lock>,
+        held: &mut RangeLock<'_, P>,
         memory: &mut dyn HostMemory,
         range: IpaRange,
         free: Free<'_>,

@@ -14,15 +14,15 @@ use crate::shadow::{Row, Shows};
 
 impl<'a, P: Platform> RealmCore<'a, P> {
     pub(crate) fn root_entry_bytes(&self) -> u64 {
-        self.geometry.entry_bytes(self.geometry.start_level())
+        self.geometry().entry_bytes(self.geometry().start_level())
     }
 
     /// The whole root entries that a range of the unprotected half touches.
     pub(crate) fn root_entries(&self, range: IpaRange) -> IpaRange {
         let bytes = self.root_entry_bytes();
-        let base = range.base().align_down(bytes).max(self.geometry.unprotected_base());
-        let top = range.top().align_up(bytes).unwrap_or(self.geometry.end());
-        IpaRange::new(base, top.min(self.geometry.end())).unwrap_or(range)
+        let base = range.base().align_down(bytes).max(self.geometry().unprotected_base());
+        let top = range.top().align_up(bytes).unwrap_or(self.geometry().end());
+        IpaRange::new(base, top.min(self.geometry().end())).unwrap_or(range)
     }
 
     /// Claims a range before memory that is shared there is unshared; with the whole root entries
@@ -31,7 +31,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
     pub(crate) fn lock_range_shared(
         &self,
         range: IpaRange,
-    ) -> Result<RangeLock<'_, P::Lock>, BuildError> {
+    ) -> Result<RangeLock<'_, P>, BuildError> {
         let by_range = self.shows_by_range();
         let whole = self.root_entries(range);
         let needed = || {

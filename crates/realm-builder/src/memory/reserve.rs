@@ -3,8 +3,6 @@
 //! Storage on the heap grows here, and nowhere else: what is missing is allocated while the lock is
 //! not held, and what it replaces is freed then, too.
 
-use lock_api::RawMutex;
-
 use crate::error::BuildError;
 use crate::memory::lent_shadow::LentShadow;
 #[cfg(feature = "alloc")]
@@ -13,8 +11,9 @@ use crate::shadow::Shadow;
 use crate::shadow::claims::CLAIMS;
 #[cfg(feature = "alloc")]
 use crate::shadow::growth::{TableChunks, try_vec};
+use crate::shadow::shape::Shape;
 
-impl<K: RawMutex> LentShadow<'_, K> {
+impl<S: Shape> LentShadow<'_, S> {
     /// Reserves shadow tables for tables that are about to be made.
     ///
     /// # Errors
@@ -42,7 +41,7 @@ impl<K: RawMutex> LentShadow<'_, K> {
 }
 
 #[cfg(feature = "alloc")]
-impl<K: RawMutex> LentShadow<'_, K> {
+impl<S: Shape> LentShadow<'_, S> {
     fn grow_and_reserve(&self, tables: usize, missing: usize) -> Result<(), usize> {
         self.grow(
             missing,
@@ -73,7 +72,7 @@ impl<K: RawMutex> LentShadow<'_, K> {
         &self,
         mut error: E,
         allocate: impl Fn(E) -> Option<M>,
-        reserve: impl Fn(&mut Shadow<'_>, M) -> (M, Result<(), E>),
+        reserve: impl Fn(&mut Shadow<'_, S>, M) -> (M, Result<(), E>),
     ) -> Result<(), E> {
         // Each attempt but the last fails because another thread has made the storage grow, or has
         // reserved what was added.

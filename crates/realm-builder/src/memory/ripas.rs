@@ -40,7 +40,7 @@ impl<P: Platform> RealmCore<'_, P> {
             Err(BuildError::Contended { .. }) => return Ok(range.base()),
             held => held.map_err(|error| stop(error, range.base()))?,
         };
-        self.make_in(None, &mut held, memory.pool(), plan::edges(self.geometry, range))
+        self.make_in(None, &mut held, memory.pool(), plan::edges(self.geometry(), range))
             .map_err(|error| stop(error, range.base()))?;
         let (mut from, mut idle) = (range.base(), 0);
         for _ in 0..calls {
@@ -74,7 +74,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// The end of the table in which the walk to `from` ends.
     fn table_top(&self, from: Ipa) -> Ipa {
         let level = self.shadow.lock().walk(from, Level::L3).map_or(Level::L3, |at| at.level);
-        let table = self.geometry.table_bytes(level);
+        let table = self.geometry().table_bytes(level);
         from.align_down(table).checked_add(table).unwrap_or(from)
     }
 }

@@ -46,7 +46,7 @@ impl<P: Platform> RealmCore<'_, P> {
         };
         // The primary tree first: the others have no table that it does not have.
         for tree in core::iter::once(None).chain(trees.map(Some)) {
-            self.make_in(tree, &mut held, memory.pool(), plan::edges(self.geometry, range))
+            self.make_in(tree, &mut held, memory.pool(), plan::edges(self.geometry(), range))
                 .map_err(|error| stop(error, range.base()))?;
         }
         let mut idle = 0;

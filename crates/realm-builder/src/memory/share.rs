@@ -53,7 +53,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
 
     /// Claims a range in which nothing is shared, and reserves a place for a record: one is needed,
     /// unless the memory is contiguous with what is shared already.
-    fn hold_to_share(&self, range: IpaRange) -> Result<RangeLock<'_, P::Lock>, BuildError> {
+    fn hold_to_share(&self, range: IpaRange) -> Result<RangeLock<'_, P>, BuildError> {
         let mut held = self.lock_range(range)?;
         let shared = self.shadow.lock().shared_in(&range);
         if let Some((_, piece)) = shared {
@@ -67,7 +67,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
     /// Shares memory where nothing is shared, in a claimed range.
     pub(crate) fn share_held(
         &self,
-        held: &mut RangeLock<'_, P::Lock>,
+        held: &mut RangeLock<'_, P>,
         memory: &mut dyn HostMemory,
         ipa: Ipa,
         mut granules: Undelegated,
@@ -77,7 +77,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
         let top = self.top_block_level();
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
         let runs =
-            plan::runs_of(self.geometry, ipa, Some(granules.range()).into_iter(), top, &exists);
+            plan::runs_of(self.geometry(), ipa, Some(granules.range()).into_iter(), top, &exists);
         let mut result = self.make(held, memory.pool(), runs.clone());
         if result.is_ok() {
             for run in runs {
@@ -108,13 +108,13 @@ impl<'a, P: Platform> RealmCore<'a, P> {
 
     fn share_run(
         &self,
-        held: &mut RangeLock<'_, P::Lock>,
+        held: &mut RangeLock<'_, P>,
         memory: &mut dyn HostMemory,
         run: Run,
         granules: &mut Undelegated,
         access: SharedAccess,
     ) -> Result<(), BuildError> {
-        let granule = self.geometry.granule();
+        let granule = self.geometry().granule();
         let size = run.level.block_size().unwrap_or(BlockSize::Page);
         let at_once = size.bytes(granule) * u64::from(AddrRangeDesc::max_count(granule));
         let (mut ipa, mut left, mut idle) = (run.ipa, run.bytes, 0);
@@ -153,7 +153,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
     /// too, or there is no place to record it apart, the memory counts as shared.
     fn settle_shared(
         &self,
-        held: &mut RangeLock<'_, P::Lock>,
+        held: &mut RangeLock<'_, P>,
         memory: &mut dyn HostMemory,
         unclear: SharedMemory,
         rest: &mut Undelegated,
@@ -200,10 +200,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
 
     /// Claims a range in which shared memory is to be unmapped, and reserves places for the pieces
     /// that it cuts.
-    pub(crate) fn hold_to_unshare(
-        &self,
-        range: IpaRange,
-    ) -> Result<RangeLock<'_, P::Lock>, BuildError> {
+    pub(crate) fn hold_to_unshare(&self, range: IpaRange) -> Result<RangeLock<'_, P>, BuildError> {
         self.check_unprotected(range, range.bytes())?;
         let mut held = self.lock_range_shared(range)?;
         let cuts = self.shadow.lock().shared_cuts(&range);
@@ -215,7 +212,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
     /// are needed again. For pieces that the range cuts, places are reserved.
     pub(crate) fn unshare_held(
         &self,
-        held: &mut RangeLock<'_, P::Lock>,
+        held: &mut RangeLock<'_, P>,
         memory: &mut dyn HostMemory,
         (range, keep_places): (IpaRange, bool),
         free: Free<'_>,
@@ -251,7 +248,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
         self.check_unprotected(range, range.bytes()).map_err(|error| stop(error, range.base()))?;
         // A fault must not be served by mapping private memory while a piece is unmapped. The
         // order is that of conversions.
-        let offset = range.base().checked_offset_from(self.geometry.unprotected_base());
+        let offset = range.base().checked_offset_from(self.geometry().unprotected_base());
         let private = IpaRange::with_size_or_empty(Ipa::new(offset.unwrap_or(0)), range.bytes());
         let _private = self.hold_to_read(private).map_err(|error| stop(error, range.base()))?;
         // The claim is held to the end: if another thread unshared a part in between, the rest
@@ -295,7 +292,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
             RegionProblem::Empty
         } else if !range.is_aligned(self.granule_bytes()) {
             RegionProblem::Unaligned
-        } else if range.is_empty() || !self.geometry.range_is_unprotected(&range) {
+        } else if range.is_empty() || !self.geometry().range_is_unprotected(&range) {
             RegionProblem::NotUnprotected
         } else {
             return Ok(());

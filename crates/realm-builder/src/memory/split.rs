@@ -17,7 +17,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// where they end there. What both ends need is obtained before either is split.
     pub(crate) fn split_ends(
         &self,
-        held: &mut RangeLock<'_, P::Lock>,
+        held: &mut RangeLock<'_, P>,
         pool: &mut Pool,
         range: IpaRange,
     ) -> Result<(), BuildError> {
@@ -33,7 +33,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// them. What that needs is obtained before any is split.
     pub(crate) fn split_blocks(
         &self,
-        held: &mut RangeLock<'_, P::Lock>,
+        held: &mut RangeLock<'_, P>,
         pool: &mut Pool,
         range: IpaRange,
     ) -> Result<(), BuildError> {
@@ -55,7 +55,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// As [`RealmCore::split_ends`], of shared memory.
     pub(crate) fn split_shared_ends(
         &self,
-        held: &mut RangeLock<'_, P::Lock>,
+        held: &mut RangeLock<'_, P>,
         pool: &mut Pool,
         range: IpaRange,
     ) -> Result<(), BuildError> {
@@ -70,7 +70,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// Makes the tables in which an entry begins at each end of a range that is inside memory.
     fn make_ends(
         &self,
-        held: &mut RangeLock<'_, P::Lock>,
+        held: &mut RangeLock<'_, P>,
         pool: &mut Pool,
         range: IpaRange,
         is_inside: impl Fn(Ipa) -> bool,
@@ -78,7 +78,7 @@ impl<P: Platform> RealmCore<'_, P> {
         let entry = |end: Ipa| {
             let level = [Level::L1, Level::L2, Level::L3]
                 .into_iter()
-                .find(|level| end.is_aligned(self.geometry.entry_bytes(*level)))?;
+                .find(|level| end.is_aligned(self.geometry().entry_bytes(*level)))?;
             let run = Run { ipa: end, pa: Pa::new(0), level, bytes: self.granule_bytes() };
             is_inside(end).then_some(run)
         };

@@ -18,7 +18,7 @@ type Visit<'v> = &'v mut dyn FnMut(Level, Ipa) -> Result<(), BuildError>;
 impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::missing_tables`](crate::Realm::missing_tables).
     pub(crate) fn missing_tables(&self, range: IpaRange, level: Level) -> usize {
-        plan::tables(self.geometry, range, level)
+        plan::tables(self.geometry(), range, level)
             .filter(|(level, ipa)| !self.shadow.lock().has_table(*level, *ipa))
             .count()
     }
@@ -34,7 +34,7 @@ impl<P: Platform> RealmCore<'_, P> {
             Some(RegionProblem::Empty)
         } else if !range.is_aligned(self.granule_bytes()) {
             Some(RegionProblem::Unaligned)
-        } else if range.top() > self.geometry.end() {
+        } else if range.top() > self.geometry().end() {
             Some(RegionProblem::OutOfSpace)
         } else {
             None
@@ -49,12 +49,12 @@ impl<P: Platform> RealmCore<'_, P> {
     /// Makes the tables of a plan that are missing.
     pub(crate) fn make(
         &self,
-        held: &mut RangeLock<'_, P::Lock>,
+        held: &mut RangeLock<'_, P>,
         pool: &mut Pool,
         runs: impl Iterator<Item = Run> + Clone,
     ) -> Result<(), BuildError> {
         self.make_each(None, held, pool, &|visit| {
-            plan::each_table(self.geometry, &mut runs.clone(), visit)
+            plan::Tables::new(self.geometry()).each(&mut runs.clone(), visit)
         })
     }
 
@@ -62,7 +62,7 @@ impl<P: Platform> RealmCore<'_, P> {
     pub(crate) fn make_in(
         &self,
         tree: Option<AuxTree>,
-        held: &mut RangeLock<'_, P::Lock>,
+        held: &mut RangeLock<'_, P>,
         pool: &mut Pool,
         tables: impl Iterator<Item = (Level, Ipa)> + Clone,
     ) -> Result<(), BuildError> {
@@ -76,7 +76,7 @@ impl<P: Platform> RealmCore<'_, P> {
     fn make_each(
         &self,
         tree: Option<AuxTree>,
-        held: &mut RangeLock<'_, P::Lock>,
+        held: &mut RangeLock<'_, P>,
         pool: &mut Pool,
         tables: &dyn Fn(Visit<'_>) -> Result<(), BuildError>,
     ) -> Result<(), BuildError> {
@@ -106,20 +106,15 @@ impl<P: Platform> RealmCore<'_, P> {
 
     /// Settles the tables that contain a claimed range, from the top down, before anything is taken
     /// out of them.
-    pub(crate) fn settle_range(
-        &self,
-        held: &RangeLock<'_, P::Lock>,
-        pool: &mut Pool,
-        range: IpaRange,
-    ) {
+    pub(crate) fn settle_range(&self, held: &RangeLock<'_, P>, pool: &mut Pool, range: IpaRange) {
         for level in [Level::L1, Level::L2, Level::L3] {
             let mut next = Some(range.base());
             while let Some(from) = next.filter(|from| *from < range.top()) {
                 let at = self.next_table(level, from, range.top());
                 if at < range.top() {
-                    self.settle(held, pool, (level, self.geometry.table_base(at, level)));
+                    self.settle(held, pool, (level, self.geometry().table_base(at, level)));
                 }
-                let table = self.geometry.table_bytes(level);
+                let table = self.geometry().table_bytes(level);
                 next = at.align_down(table).checked_add(table);
             }
         }
@@ -130,7 +125,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// fold into just that block. While another thread works in it, it is left unchanged.
     pub(crate) fn settle(
         &self,
-        held: &RangeLock<'_, P::Lock>,
+        held: &RangeLock<'_, P>,
         pool: &mut Pool,
         (level, ipa): (Level, Ipa),
     ) {
@@ -140,7 +135,9 @@ impl<P: Platform> RealmCore<'_, P> {
         };
         let Some(parent) = level.parent().filter(|_| unsure) else { return };
         let Ok(entry) = self.rmm.commands().rtt_read_entry(&self.rd, ipa, parent) else { return };
-        let Ok(whole) = IpaRange::with_size(ipa, self.geometry.table_bytes(level)) else { return };
+        let Ok(whole) = IpaRange::with_size(ipa, self.geometry().table_bytes(level)) else {
+            return;
+        };
         let mut shadow = self.shadow.lock();
         if entry.level == Some(parent) && entry.state == RttEntryState::Table {
             shadow.trust_table(None, level, ipa);
@@ -169,14 +166,14 @@ impl<P: Platform> RealmCore<'_, P> {
     fn make_one(
         &self,
         tree: Option<AuxTree>,
-        held: &mut RangeLock<'_, P::Lock>,
+        held: &mut RangeLock<'_, P>,
         pool: &mut Pool,
         (level, ipa): (Level, Ipa),
     ) -> Result<(), BuildError> {
-        if tree.is_none() && self.geometry.is_protected(ipa) {
+        if tree.is_none() && self.geometry().is_protected(ipa) {
             // A block that is split changes in the primary tree. In the unprotected half auxiliary
             // trees have the same table.
-            let bytes = self.geometry.table_bytes(level);
+            let bytes = self.geometry().table_bytes(level);
             self.hide_everywhere(IpaRange::with_size_or_empty(ipa.align_down(bytes), bytes))?;
         }
         let granule = self.granule_bytes();

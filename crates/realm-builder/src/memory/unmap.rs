@@ -40,8 +40,8 @@ impl<P: Platform> RealmCore<'_, P> {
     /// the dialect maps by entries, and with `table_by_table` at the end of the table.
     pub(crate) fn end_of_call(&self, at: Ipa, level: Level, table_by_table: bool) -> Option<Ipa> {
         let bytes = match self.rmm.call_limits().entries {
-            Some(_) => self.geometry.entry_bytes(level),
-            None if table_by_table => self.geometry.table_bytes(level),
+            Some(_) => self.geometry().entry_bytes(level),
+            None if table_by_table => self.geometry().table_bytes(level),
             None => return None,
         };
         at.align_down(bytes).checked_add(bytes)
@@ -52,8 +52,8 @@ impl<P: Platform> RealmCore<'_, P> {
     pub(crate) fn span(&self, first: At, top: Ipa, table_by_table: bool) -> Span {
         let end = self.end_of_call(first.base, first.level, table_by_table);
         let top = end.unwrap_or(top).min(top);
-        let max = u64::from(AddrRangeDesc::max_count(self.geometry.granule()));
-        let room = self.geometry.entries_per_table();
+        let max = u64::from(AddrRangeDesc::max_count(self.geometry().granule()));
+        let room = self.geometry().entries_per_table();
         let mut reached = first.base;
         let (mut descriptors, mut whole) = (0, true);
         let mut open: Option<(PaRange, u64)> = None;
@@ -108,7 +108,7 @@ impl<P: Platform> RealmCore<'_, P> {
                     if error.status() == Some(Status::ErrorTracking)
                         && self.fold_around(memory.pool(), at, range) =>
                 {
-                    from = from.min(self.geometry.table_base(at.base, at.level));
+                    from = from.min(self.geometry().table_base(at.base, at.level));
                 }
                 Err(error) => result = Err(error),
             }
@@ -204,7 +204,7 @@ impl<P: Platform> RealmCore<'_, P> {
 
     /// The end of the entries whose mapping is unclear, in the table of `first`.
     fn unsure_end(&self, first: At, top: Ipa) -> Ipa {
-        let table = self.geometry.table_bytes(first.level);
+        let table = self.geometry().table_bytes(first.level);
         let end = first.base.align_down(table).checked_add(table).unwrap_or(top).min(top);
         let mut reached = first.top();
         self.each_memory(reached, end, |shadow, at| {

@@ -92,7 +92,7 @@ impl<P: Platform> RealmCore<'_, P> {
         let whole = self.root_entries(range);
         // A block in a root entry would be copied, and the copy would remain after the original is
         // unmapped. No walk starts at the last level, and no root entry is in both halves.
-        let Some(below) = self.geometry.start_level().child() else {
+        let Some(below) = self.geometry().start_level().child() else {
             return Err(BuildError::Region { range, problem: RegionProblem::NotUnprotected });
         };
         let mut held = self.lock_range(whole)?;

@@ -18,7 +18,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// that is claimed in both; returns whether any was missing.
     pub(super) fn make_for(
         &self,
-        held: &mut RangeLock<'_, P::Lock>,
+        held: &mut RangeLock<'_, P>,
         pool: &mut Pool,
         tree: AuxTree,
         range: IpaRange,
@@ -31,7 +31,7 @@ impl<P: Platform> RealmCore<'_, P> {
             let (ipa, bytes) = (row.range.base(), row.range.bytes());
             Some(Run { ipa, pa: Pa::new(0), level: row.level, bytes })
         });
-        self.make_in(Some(tree), held, pool, plan::tables_of_runs(self.geometry, runs))?;
+        self.make_in(Some(tree), held, pool, plan::tables_of_runs(self.geometry(), runs))?;
         Ok(self.tables() > before)
     }
 

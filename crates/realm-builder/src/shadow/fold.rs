@@ -6,6 +6,7 @@ use rmi_host::{InUse, PackedBlock};
 
 use super::{NO_TABLE, Shadow, tag};
 use crate::shadow::budget::look_at;
+use crate::shadow::shape::Shape;
 
 /// A table that could be replaced by one entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +17,7 @@ pub(crate) enum Foldable {
     Block,
 }
 
-impl Shadow<'_> {
+impl<S: Shape> Shadow<'_, S> {
     /// Whether one entry could map the same as the table of `level` that covers `ipa`.
     pub(crate) fn foldable(&self, level: Level, ipa: Ipa) -> Option<Foldable> {
         let table = self
@@ -28,9 +29,9 @@ impl Shadow<'_> {
             return Some(Foldable::Void);
         }
         let base = first.range()?.base();
-        let (bytes, tag) = (self.geometry.entry_bytes(level), first.tag());
+        let (bytes, tag) = (self.geometry().entry_bytes(level), first.tag());
         let is_block = level.parent().is_some_and(Level::may_map)
-            && base.is_aligned(self.geometry.table_bytes(level))
+            && base.is_aligned(self.geometry().table_bytes(level))
             && self.entries(number).zip(0u64..).all(|(entry, n)| {
                 entry.tag() == tag
                     && entry.range().is_some_and(|range| {
@@ -56,8 +57,10 @@ impl Shadow<'_> {
         let mut block = InUse::empty();
         let mut tag = tag::SURE;
         if folded == Foldable::Block {
-            for part in self.parts_of(number) {
-                let table = self.slot_mut(part)?;
+            let mut part = 0;
+            while part < self.parts() {
+                let table = self.slot_mut(number | part)?;
+                part += 1;
                 look_at(table.entries.len());
                 for entry in &mut table.entries {
                     tag = entry.tag();
@@ -67,7 +70,7 @@ impl Shadow<'_> {
                 table.live = 0;
             }
         }
-        let base = self.geometry.table_base(ipa, level);
+        let base = self.geometry().table_base(ipa, level);
         let granule = self.remove_table(None, level, ipa);
         if !block.is_empty() {
             // The bytes are counted already.

@@ -7,6 +7,7 @@
 use alloc::vec::Vec;
 
 use crate::shadow::Shadow;
+use crate::shadow::shape::Shape;
 use crate::shadow::storage::{ShadowTable, SharedRecord};
 
 /// Shadow tables that are allocated at a time, in 16.5 KiB.
@@ -91,7 +92,7 @@ impl TableChunks {
     }
 }
 
-impl Shadow<'_> {
+impl<S: Shape> Shadow<'_, S> {
     /// Allocates what every Realm needs, if the storage grows: the fixed records, and shadow tables
     /// for the root tables. What could not be allocated is missing.
     pub(super) fn allocate(&mut self) {
@@ -139,6 +140,7 @@ mod tests {
     use rmi_abi::rtt::{Geometry, Level};
 
     use super::*;
+    use crate::shadow::shape::AnyShape;
     use crate::shadow::storage::Records;
 
     /// The addresses of tables; a chunk that is a place for others has none.
@@ -187,7 +189,7 @@ mod tests {
     #[test]
     fn places_for_shared_memory_grow_by_half_or_as_much_as_needed() {
         let geometry = Geometry::with_start_level(39, Level::L1).unwrap();
-        let mut shadow = Shadow::new(geometry, 0, Records::growing()).unwrap();
+        let mut shadow = Shadow::<AnyShape>::new(geometry, 0, Records::growing()).unwrap();
         assert_eq!((shadow.chunks(), shadow.slots.len()), (Some(1), TABLES_PER_CHUNK));
         assert_eq!(shadow.shared_slots_for(1), Some(8));
         assert_eq!(shadow.shared_slots_for(9), Some(9));
@@ -213,7 +215,7 @@ mod tests {
         // Lent storage does not grow.
         let (mut fixed, mut tables) = (crate::FixedRecords::new(), [ShadowTable::new()]);
         let records = Records::new(&mut fixed, &mut tables, &mut []);
-        let mut lent = Shadow::new(geometry, 0, records).unwrap();
+        let mut lent = Shadow::<AnyShape>::new(geometry, 0, records).unwrap();
         assert_eq!((lent.chunks(), lent.shared_slots_for(1)), (None, None));
         let larger = TableChunks::allocate(0, 1).unwrap();
         assert_eq!(lent.add_chunks(larger).chunks(), 1);

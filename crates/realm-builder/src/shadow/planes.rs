@@ -21,6 +21,7 @@ use rmi_host::{InUse, PackedBlock};
 
 use super::{At, Foldable, NO_TABLE, PRIMARY, Shadow};
 use crate::shadow::budget::Budget;
+use crate::shadow::shape::Shape;
 
 /// An entry that shows memory, as the RMM has said.
 const SHOWN: u32 = 0xffff_fffe;
@@ -115,20 +116,27 @@ pub(crate) fn lowest_row(
     lowest
 }
 
-impl Shadow<'_> {
+impl<S: Shape> Shadow<'_, S> {
     /// Auxiliary trees.
-    pub(crate) fn aux_trees(&self) -> impl Iterator<Item = AuxTree> + Clone + use<> {
+    pub(crate) fn aux_trees(&self) -> impl Iterator<Item = AuxTree> + Clone + use<S> {
         // Not an inclusive range, whose end takes much more code.
-        (0..self.aux_trees).filter_map(|before| AuxTree::new(before + 1))
+        let trees = if S::AUX_TREES { self.aux_trees } else { 0 };
+        (0..trees).filter_map(|before| AuxTree::new(before + 1))
     }
 
     /// Whether an auxiliary tree may show anything.
     pub(crate) const fn shows_anything(&self) -> bool {
+        if !S::AUX_TREES {
+            return false;
+        }
         self.shown > 0
     }
 
     /// Whether an auxiliary tree may refer to a table of the primary one.
     pub(crate) const fn refers(&self) -> bool {
+        if !S::AUX_TREES {
+            return false;
+        }
         self.referring > 0
     }
 
@@ -164,6 +172,9 @@ impl Shadow<'_> {
     /// Records what the entries of an auxiliary tree in a range show, where the primary one maps
     /// memory of the same size.
     pub(crate) fn note(&mut self, tree: AuxTree, range: IpaRange, shows: Shows) {
+        if !S::AUX_TREES {
+            return;
+        }
         let mut from = range.base();
         while from < range.top() {
             self.note_some(tree, &mut from, range, shows, &mut Budget::new());
@@ -225,7 +236,7 @@ impl Shadow<'_> {
         *entry = PackedBlock::number(number);
         table.live = table.live + u16::from(is) - u16::from(was);
         self.shown = self.shown + usize::from(is) - usize::from(was);
-        if self.geometry.is_unprotected(at.base) {
+        if self.geometry().is_unprotected(at.base) {
             self.referring = self.referring + usize::from(is) - usize::from(was);
         }
     }
@@ -307,7 +318,7 @@ impl Shadow<'_> {
     /// The first root entry, in address order, by which any auxiliary tree refers to a table of the
     /// primary one for a part of a range of the unprotected half, or may.
     pub(crate) fn reference(&self, range: IpaRange) -> Option<(AuxTree, Row)> {
-        if self.referring == 0 {
+        if !self.refers() {
             return None;
         }
         let row = |tree| self.shown_row(tree, range.base(), range.top(), 1);
@@ -323,7 +334,7 @@ impl Shadow<'_> {
                 && let Some(at) = self.walk(ipa, level)
             {
                 ipa = if at.level == level {
-                    let bytes = self.geometry.table_bytes(level);
+                    let bytes = self.geometry().table_bytes(level);
                     let base = at.base.align_down(bytes);
                     self.remove_table(None, level, base).into_iter().for_each(&mut *lost);
                     base.checked_add(bytes).unwrap_or(range.top())
@@ -349,8 +360,8 @@ impl Shadow<'_> {
     /// Replaces a foldable table of an auxiliary tree by one entry, and returns its granule.
     pub(crate) fn aux_fold(&mut self, tree: AuxTree, level: Level, ipa: Ipa) -> Option<InUse> {
         let folded = self.aux_foldable(tree, level, ipa)?;
-        let base = self.geometry.table_base(ipa, level);
-        let range = IpaRange::with_size(base, self.geometry.table_bytes(level)).ok()?;
+        let base = self.geometry().table_base(ipa, level);
+        let range = IpaRange::with_size(base, self.geometry().table_bytes(level)).ok()?;
         self.note(tree, range, Shows::Nothing);
         let granule = self.remove_table(Some(tree), level, ipa);
         if folded == Foldable::Block {

@@ -9,8 +9,9 @@ use rmi_abi::rtt::Level;
 use rmi_abi::{Ipa, IpaRange};
 
 use super::{At, Shadow, planes};
+use crate::shadow::shape::Shape;
 
-impl Shadow<'_> {
+impl<S: Shape> Shadow<'_, S> {
     /// Flags an entry that the host has unmapped, or clears the flag.
     pub(crate) fn flag_unmapped(&mut self, at: At, flag: bool) {
         if let Some(entry) = self.entry_mut(at) {

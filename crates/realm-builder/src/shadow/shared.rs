@@ -7,9 +7,10 @@ use rmi_host::SharedMemory;
 use super::Shadow;
 use crate::error::BuildError;
 use crate::shadow::claims::Claim;
+use crate::shadow::shape::Shape;
 use crate::shadow::storage::SharedPiece;
 
-impl Shadow<'_> {
+impl<S: Shape> Shadow<'_, S> {
     /// The first piece of shared memory that overlaps a range: the index of its record, and its
     /// range.
     pub(crate) fn shared_in(&self, range: &IpaRange) -> Option<(usize, IpaRange)> {
@@ -22,7 +23,7 @@ impl Shadow<'_> {
     /// The first part of a protected range of which the unprotected alias is shared, as far as that
     /// is one piece; also while a command is unmapping the piece.
     pub(crate) fn shared_alias(&self, range: &IpaRange) -> Option<IpaRange> {
-        let base = self.geometry.unprotected_alias(range.base())?;
+        let base = self.geometry().unprotected_alias(range.base())?;
         let alias = IpaRange::with_size(base, range.bytes()).ok()?;
         let (_, piece) = self.shared_in(&alias)?;
         let part = piece.intersection(&alias)?;
@@ -51,8 +52,8 @@ impl Shadow<'_> {
             return Err(BuildError::Storage { records: "shared memory", missing });
         }
         if self.reserved_shared + records > self.shared.spare() {
-            let base = self.geometry.unprotected_base();
-            let range = IpaRange::new_or_empty(base, self.geometry.end());
+            let base = self.geometry().unprotected_base();
+            let range = IpaRange::new_or_empty(base, self.geometry().end());
             return Err(BuildError::Contended { range });
         }
         self.reserved_shared += records;

@@ -10,6 +10,7 @@ use rmm_model::{Model, Options};
 
 use super::*;
 use crate::plan;
+use crate::shadow::shape::AnyShape;
 use crate::shadow::storage::{FixedRecords, SharedRecord};
 
 fn ipa(raw: u64) -> Ipa {
@@ -53,7 +54,8 @@ fn a_block_is_split_and_folded_again() {
     let mut fixed = FixedRecords::new();
     let (mut tables, mut shared): (_, [SharedRecord; 1]) = (shadow_tables(3), [None]);
     let mut shadow =
-        Shadow::new(geometry, 0, records(&mut fixed, &mut tables, &mut shared)).unwrap();
+        Shadow::<AnyShape>::new(geometry, 0, records(&mut fixed, &mut tables, &mut shared))
+            .unwrap();
     let block = take(&rmm, &mut memory, 2 * MIB);
     let pa = block.base();
     let tables = [take(&rmm, &mut memory, 0x1000), take(&rmm, &mut memory, 0x1000)];
@@ -102,11 +104,13 @@ fn shadow_tables_run_out_and_are_used_again() {
     let geometry = Geometry::with_start_level(39, Level::L1).unwrap();
     let mut fixed = FixedRecords::new();
     let (mut tables, mut shared): (_, [SharedRecord; 1]) = (shadow_tables(2), [None]);
-    let refused = Shadow::new(geometry, 0, records(&mut fixed, &mut [], &mut shared)).unwrap_err();
+    let refused = Shadow::<AnyShape>::new(geometry, 0, records(&mut fixed, &mut [], &mut shared))
+        .unwrap_err();
     assert_eq!(refused.error, BuildError::Storage { records: "translation tables", missing: 1 });
     assert_eq!(refused.kept.shared.len(), 1);
     let mut shadow =
-        Shadow::new(geometry, 0, records(&mut fixed, &mut tables, &mut shared)).unwrap();
+        Shadow::<AnyShape>::new(geometry, 0, records(&mut fixed, &mut tables, &mut shared))
+            .unwrap();
     assert_eq!(shadow.reserve(2), Err(1));
     let table = take(&rmm, &mut memory, 0x1000);
     shadow.add_table(None, Level::L2, ipa(0), table, true).unwrap();
@@ -124,10 +128,10 @@ fn shadow<'s>(
     aux_trees: u8,
     tables: &'s mut [ShadowTable],
     shared: &'s mut [SharedRecord],
-) -> Shadow<'s> {
+) -> Shadow<'s, AnyShape> {
     let geometry = Geometry::with_start_level(39, Level::L1).unwrap();
     let fixed = std::boxed::Box::leak(std::boxed::Box::new(FixedRecords::new()));
-    Shadow::new(geometry, aux_trees, records(fixed, tables, shared)).unwrap()
+    Shadow::<AnyShape>::new(geometry, aux_trees, records(fixed, tables, shared)).unwrap()
 }
 
 #[test]
@@ -204,7 +208,8 @@ fn a_block_stays_where_it_is_without_a_shadow_table_to_split_it() {
     let pa = block.range();
     let mut fixed = FixedRecords::new();
     let mut tables = shadow_tables(usize::from(geometry.root_tables()));
-    let mut shadow = Shadow::new(geometry, 0, records(&mut fixed, &mut tables, &mut [])).unwrap();
+    let mut shadow =
+        Shadow::<AnyShape>::new(geometry, 0, records(&mut fixed, &mut tables, &mut [])).unwrap();
     shadow.put(ipa(0), block, tag::SURE).unwrap();
     let granule = shadow.add_table(None, Level::L3, ipa(0), granule, true).unwrap_err();
     let at = shadow.next_memory(ipa(0), ipa(1 << 30)).unwrap();
@@ -224,7 +229,7 @@ fn storage_on_the_heap_is_empty_when_it_is_taken_out() {
     let rmm = session(&model, &mut memory);
     let block = take(&rmm, &mut memory, 2 * MIB);
     let geometry = Geometry::with_start_level(32, Level::L2).unwrap();
-    let mut shadow = Shadow::new(geometry, 0, Records::growing()).unwrap();
+    let mut shadow = Shadow::<AnyShape>::new(geometry, 0, Records::growing()).unwrap();
     shadow.put(ipa(0), block, tag::SURE).unwrap();
     let mut tables = TableSlots::new(shadow.take_records().tables);
     let tables = tables.growing().unwrap();
@@ -270,7 +275,7 @@ fn an_entry_is_free_when_it_maps_nothing_and_its_ripas_is_known() {
     }
     let page = |n: u64| ipa(2 * MIB + n * 0x1000);
     let pages = |first, top| IpaRange::new(page(first), page(top)).unwrap();
-    let flag = |shadow: &mut Shadow<'_>, n: u64| {
+    let flag = |shadow: &mut Shadow<'_, AnyShape>, n: u64| {
         let at = shadow.walk(page(n), Level::L3).unwrap();
         shadow.flag_unmapped(at, true);
     };
@@ -291,7 +296,7 @@ fn an_entry_is_free_when_it_maps_nothing_and_its_ripas_is_known() {
     }
 
     // The flags of whole entries are cleared, up to a table or the end.
-    let flags = |shadow: &Shadow<'_>| {
+    let flags = |shadow: &Shadow<'_, AnyShape>| {
         let is_flagged = |n: &u64| {
             let at = shadow.walk(page(*n), Level::L3).unwrap();
             shadow.may_be_destroyed(at)
@@ -378,7 +383,7 @@ proptest! {
         let mut fixed = FixedRecords::new();
         let (mut tables, mut shared): (_, [SharedRecord; 1]) = (shadow_tables(24), [None]);
         let storage = records(&mut fixed, &mut tables, &mut shared);
-        let mut shadow = Shadow::new(geometry, 0, storage).unwrap();
+        let mut shadow = Shadow::<AnyShape>::new(geometry, 0, storage).unwrap();
         let mut expected: BTreeMap<Ipa, Pa> = BTreeMap::new();
         for page in &pages {
             let at = ipa(page << 12);

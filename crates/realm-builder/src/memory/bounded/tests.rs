@@ -15,6 +15,7 @@ use super::*;
 use crate::memory::realm_core::ENTRIES_PER_HOLD;
 use crate::plan::Limits;
 use crate::shadow::budget::looks;
+use crate::shadow::shape::AnyShape;
 use crate::{
     Content, FixedRecords, FoldPolicy, PlaneTables, Realm, RealmConfig, Reclaimed, Records, Region,
     ShadowTable, SharedRecord,
@@ -215,7 +216,8 @@ fn sound_8_a_hold_is_counted() {
     let mut tables: Vec<ShadowTable> = std::iter::repeat_with(ShadowTable::new).take(4).collect();
     let mut fixed = FixedRecords::new();
     let lock = lock_api::Mutex::<Counting, _>::new(
-        Shadow::new(geometry, 0, Records::new(&mut fixed, &mut tables, &mut [])).unwrap(),
+        Shadow::<AnyShape>::new(geometry, 0, Records::new(&mut fixed, &mut tables, &mut []))
+            .unwrap(),
     );
     most();
     {

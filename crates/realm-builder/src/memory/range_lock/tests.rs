@@ -8,11 +8,12 @@ use rmi_abi::desc::BlockSize;
 use rmi_abi::realm::RealmParams;
 use rmi_abi::rtt::Geometry;
 use rmi_host::command::{Rd, ShareAt, SharedAccess};
-use rmi_host::{DefaultLock, Host, RetryBudget, Rmm, SessionOptions, Undelegated};
+use rmi_host::{Host, RetryBudget, Rmm, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
 use sro::{FixedPool, Pool};
 
 use super::*;
+use crate::shadow::shape::AnyShape;
 use crate::shadow::storage::SharedPiece;
 use crate::{FixedRecords, Realm, RealmConfig, RealmStorage, Records, ShadowTable, SharedRecord};
 
@@ -23,14 +24,14 @@ const SHARED: u64 = 1 << 38;
 const PAGES: u64 = 16;
 
 type Machine<'m> = Host<&'m Model, &'m Model>;
-type Locked<'m> = LentShadow<'m, DefaultLock>;
+type Locked<'m> = LentShadow<'m, AnyShape>;
 
 fn pages(first: u64, count: u64) -> IpaRange {
     IpaRange::with_size(Ipa::new(SHARED + first * PAGE), count * PAGE).unwrap()
 }
 
 /// A claim on some pages.
-fn claim<'s>(shadow: &'s Locked<'s>, first: u64, count: u64) -> RangeLock<'s, DefaultLock> {
+fn claim<'s>(shadow: &'s Locked<'s>, first: u64, count: u64) -> RangeLock<'s, AnyShape> {
     let claim = shadow.lock().claim(pages(first, count)).unwrap();
     RangeLock { shadow, claim, reserved: 0, reserved_shared: 0 }
 }
@@ -81,7 +82,7 @@ fn with_shadow<const RECORDS: usize>(
     let mut records: [SharedRecord; RECORDS] = [const { None }; RECORDS];
     let mut fixed = FixedRecords::new();
     let storage = Records::new(&mut fixed, &mut tables, &mut records);
-    let shadow = Shadow::new(geometry, 0, storage).unwrap();
+    let shadow = Shadow::<AnyShape>::new(geometry, 0, storage).unwrap();
     test(&LentShadow::new(shadow), answer.shared, &mut || delegate(&rmm, &mut memory).into_use());
 }
 
@@ -286,7 +287,7 @@ fn a_range_that_stays_claimed_is_tried_at_growing_intervals() {
     let mut storage = RealmStorage::<8, 2>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(39), &mut storage, &mut pool).unwrap();
     let attempts = Cell::new(0);
-    let refuse = |_: &mut Shadow<'_>| {
+    let refuse = |_: &mut Shadow<'_, Machine<'_>>| {
         attempts.set(attempts.get() + 1);
         None
     };

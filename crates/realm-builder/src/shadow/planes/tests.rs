@@ -7,6 +7,7 @@ use rmi_host::Platform;
 use rmm_model::{Model, Options};
 
 use super::*;
+use crate::shadow::shape::AnyShape;
 use crate::shadow::storage::{FixedRecords, Records, ShadowTable};
 use crate::shadow::{ENTRIES, NO_TABLE, tag};
 
@@ -32,10 +33,10 @@ fn shadow_tables(count: usize) -> Vec<ShadowTable> {
 }
 
 /// A shadow with one root table for each tree, the entries of which are of 1 GiB.
-fn shadow(aux_trees: u8, tables: &mut [ShadowTable]) -> Shadow<'_> {
+fn shadow(aux_trees: u8, tables: &mut [ShadowTable]) -> Shadow<'_, AnyShape> {
     let geometry = Geometry::with_start_level(39, Level::L1).unwrap();
     let fixed = std::boxed::Box::leak(std::boxed::Box::new(FixedRecords::new()));
-    Shadow::new(geometry, aux_trees, Records::new(fixed, tables, &mut [])).unwrap()
+    Shadow::<AnyShape>::new(geometry, aux_trees, Records::new(fixed, tables, &mut [])).unwrap()
 }
 
 #[test]
@@ -142,7 +143,7 @@ fn entries_that_a_range_cuts_are_not_noted() {
 fn the_row_of_what_is_shown_ends_at_a_gap_and_at_a_doubt() {
     let mut tables = shadow_tables(2);
     let mut shadow = shadow(1, &mut tables);
-    let row = |shadow: &Shadow<'_>, from: u64, top: u64, most| {
+    let row = |shadow: &Shadow<'_, AnyShape>, from: u64, top: u64, most| {
         shadow.shown_row(tree(1), Ipa::new(from * GIB), Ipa::new(top * GIB), most)
     };
     assert_eq!(row(&shadow, 0, 512, 9), None);
@@ -251,7 +252,7 @@ fn only_what_the_primary_tree_maps_is_doubted() {
     let mut tables = shadow_tables(4);
     let mut shadow = shadow(1, &mut tables);
     shadow.add_table(None, Level::L2, Ipa::new(0), granule(0x1000), true).unwrap();
-    let doubted = |shadow: &mut Shadow<'_>| {
+    let doubted = |shadow: &mut Shadow<'_, AnyShape>| {
         shadow.doubt(tree(1), range(0, GIB));
         shadow.shown_row(tree(1), Ipa::new(0), Ipa::new(GIB), 9).map(|row| (row.range, row.sure))
     };
@@ -286,7 +287,7 @@ fn a_table_of_an_auxiliary_tree_is_folded_when_it_shows_all_or_nothing() {
     let mut shadow = shadow(1, &mut tables);
     let (level, base) = (Level::L2, Ipa::new(0));
     assert_eq!(shadow.aux_foldable(tree(1), Level::L1, base), None);
-    let mut fold = |shadow: &mut Shadow<'_>, noted: &[(IpaRange, Shows)]| {
+    let mut fold = |shadow: &mut Shadow<'_, AnyShape>, noted: &[(IpaRange, Shows)]| {
         let table = take(&rmm, &mut memory, 0x1000);
         shadow.add_table(Some(tree(1)), level, base, table, true).unwrap();
         for (range, shows) in noted {
@@ -335,7 +336,7 @@ fn lost_tables_are_those_that_cover_the_range() {
         granules.push(table.range());
         shadow.add_table(None, level, Ipa::new(base), table, true).unwrap();
     }
-    let lose = |shadow: &mut Shadow<'_>, range| {
+    let lose = |shadow: &mut Shadow<'_, AnyShape>, range| {
         let mut lost = Vec::new();
         shadow.lose_tables(range, &mut |table| {
             lost.push(table.range());
