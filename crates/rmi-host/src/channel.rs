@@ -352,9 +352,9 @@ impl<P: Platform> Channel<P> {
     ///
     /// The conduit and the access of the platform are of one machine, and the RMM speaks this
     /// dialect, which is the platform's if it is built for only one ([`Platform::DIALECT`]), and
-    /// has granules of this size, for which the same is true ([`Platform::GRANULE_SIZE`]). Opening a session determines all of this. From now on no session
-    /// of this program changes the configuration of the RMM
-    /// ([`OpenSessions`](crate::OpenSessions)).
+    /// has granules of this size, for which the same is true ([`Platform::GRANULE_SIZE`]). Opening
+    /// a session determines all of this. From now on no session of this program changes the
+    /// configuration of the RMM ([`OpenSessions`](crate::OpenSessions)).
     pub unsafe fn new(
         platform: P,
         dialect: Dialect,
@@ -362,7 +362,8 @@ impl<P: Platform> Channel<P> {
         retry_budget: RetryBudget,
     ) -> Self {
         platform.conduit().open_sessions().add();
-        Self::of_one_machine(platform, dialect, granule_size, retry_budget).counted()
+        let channel = Self::of_one_machine(platform, dialect, granule_size, retry_budget);
+        Self { is_counted: true, ..channel }
     }
 
     /// As [`Channel::new`], unless the conduit and the access are of two machines.
@@ -388,11 +389,6 @@ impl<P: Platform> Channel<P> {
         Self { platform, dialect, granule_size, retry_budget, machine, is_counted: false }
     }
 
-    /// The channel of a session that was [counted](crate::OpenSessions).
-    pub(crate) fn counted(self) -> Self {
-        Self { is_counted: true, ..self }
-    }
-
     /// The size of a granule, which is part of every descriptor of memory.
     #[must_use]
     pub const fn granule_size(&self) -> GranuleSize {
@@ -403,8 +399,10 @@ impl<P: Platform> Channel<P> {
         }
     }
 
-    pub(crate) fn with_granule_size(self, granule_size: GranuleSize) -> Self {
-        Self { granule_size, ..self }
+    /// Makes this the channel of a session that was [counted](crate::OpenSessions), with granules
+    /// of this size; in place, because a platform may be large.
+    pub(crate) fn set_configured(&mut self, granule_size: GranuleSize) {
+        (self.granule_size, self.is_counted) = (granule_size, true);
     }
 
     /// The machine whose RMM this reaches.

@@ -290,9 +290,7 @@ impl<P: Platform> Rmm<P> {
         // The ledger has it as delegated all the time, so the delegation is not recorded.
         match self.range_step(Command::GranuleRangeDelegate, granule.range()) {
             Ok(_) => {}
-            Err(error)
-                if P::COARSE_TRACKING && error.status() == Some(Status::ErrorTracking) =>
-            {
+            Err(error) if P::COARSE_TRACKING && error.status() == Some(Status::ErrorTracking) => {
                 return self.prove_part(granule, give_back);
             }
             Err(_) => return Some(granule),

@@ -114,13 +114,14 @@ pub unsafe trait Platform {
     const GRANULE_SIZE: Option<GranuleSize> = None;
 
     /// Whether memory may be in tracking regions that the RMM tracks as a whole (COARSE). If it is
-    /// false, the compiler removes what is only needed for it, and a session that asks for a size
-    /// of regions is refused before any call
-    /// ([`SessionError::NoCoarseTracking`](crate::SessionError::NoCoarseTracking)).
+    /// false, the compiler removes what is only needed for it, a session that asks for a size of
+    /// regions is refused before any call
+    /// ([`SessionError::NoCoarseTracking`](crate::SessionError::NoCoarseTracking)), and
+    /// `sro::FineRegions` changes none.
     ///
-    /// Such a platform uses memory only that [`Rmm::check_memory`](crate::Rmm::check_memory)
-    /// accepts, or that `sro::FineRegions` made FINE. What a Realm has of other memory may end in
-    /// quarantine, because a part of a region cannot be unmapped or undelegated.
+    /// Such a platform uses only memory that [`Rmm::check_memory`](crate::Rmm::check_memory)
+    /// accepts. What a Realm has of other memory may end in quarantine, because a part of a region
+    /// cannot be unmapped or undelegated.
     const COARSE_TRACKING: bool = true;
 
     /// The conduit to the RMM from the CPU that the caller runs on. Threads that share a session

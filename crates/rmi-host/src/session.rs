@@ -464,14 +464,14 @@ impl<P: Platform> Discovered<P> {
     /// [`SessionError`]; the `Discovered` is returned, and can be configured again.
     /// [`SessionError::Configuring`] while another thread is in this function.
     pub fn configure(
-        self,
+        mut self,
         page: &mut Undelegated,
     ) -> Result<Configured<P>, Failed<Self, SessionError>> {
         match self.agree(page) {
             Ok((granule_size, code)) => {
+                self.channel.set_configured(granule_size);
                 let Self { channel, features, source, tracking_region, .. } = self;
-                let channel = channel.with_granule_size(granule_size).counted();
-                let tracking_region = tracking_region.filter(|_| P::COARSE_TRACKING);
+                let code = code.filter(|_| P::COARSE_TRACKING);
                 let tracking_region =
                     code.and_then(|code| region_size::bytes(tracking_region, code, granule_size));
                 Ok(Configured { channel, features, source, tracking_region })

@@ -13,8 +13,10 @@ const GRANULE: usize = 0x1000;
 const _: () = assert!(GRANULE as u64 == MIN_GRANULE);
 
 /// Whether RECs have auxiliary granules. Otherwise an operation asks for what it needs.
-pub(crate) fn are_needed<P: Platform>(rmm: &Rmm<P>) -> bool {
-    Command::RecAuxCount.form(rmm.dialect()).is_some()
+#[inline]
+pub(crate) const fn are_needed<P: Platform>(rmm: &Rmm<P>) -> bool {
+    // A constant where the dialect is, so that the compiler removes the rest.
+    !rmm.dialect().is_2_0()
 }
 
 /// How many bytes of auxiliary granules a REC of a Realm needs; an error if the pool does not have

@@ -269,6 +269,9 @@ impl<P: Platform> Driver<'_, P> {
 
     /// The tracking region that the operation changes, while it takes memory in any state.
     fn target(&self, operation: &Operation<'_, P>) -> Option<PaRange> {
+        if !P::COARSE_TRACKING {
+            return None;
+        }
         let Subject::Pa(base) = operation.subject() else { return None };
         let size = self.rmm.tracking_region_size()?;
         let is_tracking = operation.command() == Command::GranuleTrackingSet;

@@ -552,6 +552,10 @@ impl<'r, P: Platform> Operation<'r, P> {
     ) -> Result<Reclaim, Error> {
         self.check_record(Command::OpMemReclaim, donated)?;
         let Some(pending) = &mut self.pending else { return Ok(Reclaim::Busy) };
+        if !keeps || !P::COARSE_TRACKING {
+            let claim = &mut |range| donated.claim(range);
+            return self.rmm.commands().op_mem_reclaim(pending, list, claim, give_back);
+        }
         // Neither function is called while the other runs.
         let record = RefCell::new(donated);
         self.rmm.commands().op_mem_reclaim(
@@ -559,7 +563,7 @@ impl<'r, P: Platform> Operation<'r, P> {
             list,
             &mut |range| record.try_borrow_mut().ok()?.claim(range),
             &mut |returned| match returned {
-                Returned::Claimed(memory) if keeps => {
+                Returned::Claimed(memory) => {
                     if let Ok(mut donated) = record.try_borrow_mut() {
                         // It had a slot there.
                         drop(donated.record(memory.into_use()));

@@ -125,7 +125,9 @@ fn start<P: Platform>(
     params: &RecParams,
 ) -> Result<Progress, Error> {
     let mut page = params.encode();
-    auxiliary::list(aux, &mut page);
+    if auxiliary::are_needed(rmm) {
+        auxiliary::list(aux, &mut page);
+    }
     rmm.commands().rec_create(rd, rec, pool.pages_for(rmm).page, &page)
 }
 
@@ -207,7 +209,9 @@ impl RecObject {
             realm: rd.number(),
             entry: EntryState::new(),
         };
-        if let Err(error) = auxiliary::take(rmm, pool, aux, &mut made.donated) {
+        if auxiliary::are_needed(rmm)
+            && let Err(error) = auxiliary::take(rmm, pool, aux, &mut made.donated)
+        {
             made.donated.put_back(rmm, pool);
             pool.put_back(rmm, rec);
             return Err(error);

@@ -157,9 +157,10 @@ impl<S: AsRef<[FineRegion]> + AsMut<[FineRegion]>> FineRegions<S> {
     ///
     /// [`RegionsStopped`] with [`Error::NeedMemory`] when the pool is short: known to be, before
     /// the RMM asks, or after the change was undone. [`Error::Argument`] where there is no memory,
-    /// when no slot is free, or when the size of regions is not known
-    /// ([`Rmm::tracking_region_size`]). [`Status::Blocked`] while another operation has memory of
-    /// the region, for longer than the session's retry budget.
+    /// when no slot is free, when the size of regions is not known ([`Rmm::tracking_region_size`]),
+    /// or on a platform without COARSE ones ([`Platform::COARSE_TRACKING`]), before any call.
+    /// [`Status::Blocked`] while another operation has memory of the region, for longer than the
+    /// session's retry budget.
     pub fn make_fine<P: Platform>(
         &mut self,
         rmm: &Rmm<P>,
@@ -324,6 +325,10 @@ fn look<P: Platform>(
     let command = Command::GranuleTrackingGet;
     if command.form(rmm.dialect()).is_none() {
         return Ok(None);
+    }
+    if !P::COARSE_TRACKING {
+        let what = "the platform is built without COARSE tracking regions";
+        return Err(Error::argument(command, what, Subject::Pa(at)));
     }
     let size = rmm.tracking_region_size().unwrap_or(0);
     let region = at.align_down(size.max(1));

@@ -9,8 +9,8 @@ use rmi_abi::granule::{TrackingRegionSize, TrackingRegionState};
 use rmi_abi::{Command, Dialect, Pa, PaRange, Status};
 use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::{
-    CountingLedger, Error, FixedQuarantine, Host, Platform, RetryBudget, Rmm, SessionOptions,
-    TrackingRegion, Undelegated,
+    CountingLedger, Error, FixedQuarantine, Host, Platform, RetryBudget, Rmm, ServedDialect,
+    SessionOptions, TrackingError, TrackingRegion, Undelegated,
 };
 use rmm_model::{FirstTracking, GranuleState, Model, Options, RegionOptions};
 use sro::{FineRegion, FineRegions, FixedPool, Pool, Session};
@@ -63,6 +63,44 @@ fn open<P: Platform>(platform: P, memory: &mut Undelegated) -> (FixedPool<8>, Se
     pool.add(memory.take_front(MIB2).unwrap()).unwrap();
     let session = sro::open(platform, session_options(), &mut pool).unwrap();
     (pool, session)
+}
+
+/// A platform without COARSE regions.
+enum WithoutCoarse {}
+
+impl ServedDialect for WithoutCoarse {
+    const DIALECT: Option<Dialect> = None;
+    const COARSE_TRACKING: bool = false;
+}
+
+#[test]
+fn a_platform_without_coarse_regions_changes_none() {
+    // Two regions of the size that every RMM has.
+    let mut machine = options(FirstTracking::Coarse);
+    machine.dram = range(0, 1024);
+    let model = Model::new(machine).unwrap();
+    let mut memory = model.take_memory();
+    let mut pool = FixedPool::<8>::new();
+    pool.add(memory.take_front(MIB2).unwrap()).unwrap();
+    let host = model.host().with_dialect::<WithoutCoarse>();
+    let session = sro::open(host, SessionOptions::default(), &mut pool).unwrap();
+    // Its memory is not of use, and it learns that when it asks.
+    let refused = session.check_memory(range(512, 513));
+    assert!(matches!(refused, Err(TrackingError::NotTracked { state: COARSE, .. })), "{refused:?}");
+    let mut fine = fine_regions::<4>();
+    let calls = model.calls();
+    let made = fine.make_fine(&session, &mut pool, range(512, 513)).unwrap_err();
+    let left = fine.make_coarse(&session, &mut pool, range(0, 512)).unwrap_err();
+    for (stopped, first) in [(made, 512), (left, 0)] {
+        assert_eq!(stopped.reached, range(first, 1024).base());
+        let what = "the platform is built without COARSE tracking regions";
+        assert!(stopped.error.to_string().contains(what), "{}", stopped.error);
+    }
+    assert_eq!((model.calls(), fine.iter().count()), (calls, 0));
+    for half in [range(0, 512), range(512, 1024)] {
+        assert_eq!(session.commands().granule_tracking_get(half).unwrap().state, COARSE);
+    }
+    assert!(session.close(&mut pool).unwrap().deactivated);
 }
 
 #[test]

@@ -4,9 +4,10 @@ use rmi_abi::realm::HashAlgorithm;
 use rmi_abi::{Command, Dialect, GranuleSize, ResultWord, Status};
 use rmi_host::session::is_probe;
 use rmi_host::{
-    Conduit, DialectSource, Discovered, Host, Registers, Rmm, SessionError, SessionOptions,
-    Undelegated,
+    Conduit, DialectSource, Discovered, Host, Registers, Rmm, ServedDialect, SessionError,
+    SessionOptions, TrackingRegion, Undelegated,
 };
+use rmm_model::{Model, Options};
 
 use crate::fixture::{Fake, PAGE, Platform, host};
 
@@ -281,4 +282,74 @@ fn sound_4_an_opening_that_fails_is_no_session() {
     assert_eq!(fake.open_sessions().count(), 1);
     let _ = configured.into_platform();
     assert_eq!(fake.open_sessions().count(), 0);
+}
+
+/// A platform for granules of 4 KiB that the RMM tracks one by one.
+enum Only4KiB {}
+
+impl ServedDialect for Only4KiB {
+    const DIALECT: Option<Dialect> = None;
+    const GRANULE_SIZE: Option<GranuleSize> = Some(GranuleSize::Size4KiB);
+    const COARSE_TRACKING: bool = false;
+}
+
+#[test]
+fn what_the_platform_is_not_built_for_is_refused_before_any_call() {
+    let fake = willing();
+    let host = || Host::new(&fake, &fake).with_dialect::<Only4KiB>();
+    let (served, found) = (GranuleSize::Size4KiB, GranuleSize::Size64KiB);
+    let mut large = SessionOptions::default();
+    large.granule_size = found;
+    let mut regions = SessionOptions::default();
+    regions.tracking_region = Some(TrackingRegion::new(1 << 30));
+    let failed = Discovered::probe(host(), large).unwrap_err().error;
+    assert!(
+        matches!(failed, SessionError::OtherGranuleSize { found: f, served: s, .. }
+            if (f, s) == (found, served)),
+        "{failed}"
+    );
+    assert_eq!(failed.to_string(), "granules have 64 KiB, and the platform is built for 4 only");
+    let failed = Discovered::probe(host(), regions).unwrap_err().error;
+    assert_eq!(failed, SessionError::NoCoarseTracking);
+    assert_eq!(
+        failed.to_string(),
+        "a size of tracking regions is set, and the platform is built without COARSE ones"
+    );
+    assert_eq!(fake.calls().len(), 0);
+    // What it is built for opens, and so does either on a platform for everything.
+    assert!(Discovered::probe(host(), SessionOptions::default()).is_ok());
+    for options in [large, regions] {
+        assert!(Discovered::probe(Host::new(&fake, &fake), options).is_ok());
+    }
+}
+
+#[test]
+fn an_rmm_that_keeps_another_granule_size_is_refused() {
+    let model = Model::new(Options::new(Dialect::V2_0Bet3).with_all_granules()).unwrap();
+    let mut pages = model.take_memory();
+    let mut page = pages.take_front(0x1_0000).unwrap();
+    let mut options = SessionOptions::default();
+    options.granule_size = GranuleSize::Size64KiB;
+    let first = Discovered::probe(model.host(), options).unwrap();
+    let first = first.configure(&mut page).unwrap();
+    assert_eq!(first.granule_size(), GranuleSize::Size64KiB);
+
+    // The configuration does not change while a session is open.
+    let second = model.host().with_dialect::<Only4KiB>();
+    let second = Discovered::probe(second, SessionOptions::default()).unwrap();
+    let failed = second.configure(&mut page).unwrap_err();
+    let SessionError::OtherGranuleSize { found, served, .. } = failed.error else {
+        panic!("{}", failed.error);
+    };
+    assert_eq!((found, served), (GranuleSize::Size64KiB, GranuleSize::Size4KiB));
+    assert_eq!(model.open_sessions().count(), 1);
+    let _ = first.into_platform();
+    assert_eq!(model.open_sessions().count(), 0);
+
+    // Then it does, and the sizes of the regions are no concern of the platform.
+    let second = failed.kept.configure(&mut page).unwrap();
+    assert_eq!(second.granule_size(), GranuleSize::Size4KiB);
+    let _ = second.start_activation().unwrap();
+    let rmm = second.into_active();
+    assert_eq!((rmm.granule_size(), rmm.tracking_region_size()), (GranuleSize::Size4KiB, None));
 }
