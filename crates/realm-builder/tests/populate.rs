@@ -106,7 +106,7 @@ fn parts_go_on_after_an_error() {
     for (command, numbers) in [
         (Command::RttDataMapInit, 0..10),
         (Command::RttDataMap, 0..3),
-        (Command::RttInitRipas, 0..3),
+        (Command::RttInitRipas, 0..2),
         (Command::GranuleRangeDelegate, 10..780),
         (Command::RttCreate, 0..4),
     ] {
