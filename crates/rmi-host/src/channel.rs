@@ -767,10 +767,9 @@ impl<P: Platform> Channel<P> {
                 // The operation had begun; whether the status is its result or a refusal to
                 // continue is not known, unless only an operation can have it.
                 Ok(Some(result)) => {
+                    let is_undone = is_undone(&pending, result.status());
                     return self.ended(pending, result).map_err(|error| match error {
-                        Error::Refused(refusal) if !is_undone(refusal.status()) => {
-                            Error::Unclear(refusal)
-                        }
+                        Error::Refused(refusal) if !is_undone => Error::Unclear(refusal),
                         error => error,
                     });
                 }
@@ -825,10 +824,10 @@ fn may_end_blocked(pending: &Pending) -> bool {
     matches!(pending.command, Command::GranuleRangeDelegate | Command::GranuleTrackingSet)
 }
 
-/// Whether an operation that ends with this status was undone. `RMI_OP_CONTINUE` itself does not
-/// fail with it.
-fn is_undone(status: Status) -> bool {
-    matches!(status, Status::ErrorTracking | Status::Blocked)
+/// Whether an operation that ends with this status was undone: one that changes the owner of memory,
+/// of a whole tracking region or of nothing. `RMI_OP_CONTINUE` itself does not fail with it.
+fn is_undone(pending: &Pending, status: Status) -> bool {
+    may_end_blocked(pending) && matches!(status, Status::ErrorTracking | Status::Blocked)
 }
 
 /// The answer to a command that drives an operation.

@@ -295,13 +295,13 @@ impl<P: Platform> Rmm<P> {
             }
             Err(_) => return Some(granule),
         }
-        match self.undelegate_some(&mut granule) {
-            Ok(host) => {
-                give_back(host);
-                None
-            }
-            Err(_) => Some(granule),
+        let mut host = Undelegated::empty();
+        // What is left says whether it failed.
+        let _ = self.undelegate_into(&mut host, &mut granule);
+        if !host.is_empty() {
+            give_back(host);
         }
+        (!granule.is_empty()).then_some(granule)
     }
 
     /// The same of a part of a region that is tracked as a whole: the region is undelegated. Memory

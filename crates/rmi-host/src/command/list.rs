@@ -49,8 +49,8 @@ impl MapInto {
 }
 
 impl<P: Platform> Channel<P> {
-    /// Checks how far a range command reports to have come: inside the range, 4 KiB aligned. No
-    /// progress means "not now".
+    /// Checks how far a range command reports to have come: inside the range, and whole granules of
+    /// the RMM. No progress means "not now".
     pub(super) fn reach<A: Address>(
         &self,
         call: &Call,
@@ -59,7 +59,8 @@ impl<P: Platform> Channel<P> {
         out_top: u64,
     ) -> Result<A, Error> {
         let reached = A::from_raw(out_top);
-        if reached >= base && reached <= top && out_top.is_multiple_of(MIN_GRANULE) {
+        if reached >= base && reached <= top && out_top.is_multiple_of(self.granule_size().bytes())
+        {
             Ok(reached)
         } else {
             let violation = Violation::Progress;
