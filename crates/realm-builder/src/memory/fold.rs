@@ -106,7 +106,10 @@ impl<P: Platform> RealmCore<'_, P> {
         }
         let (level, base) = (at.level, self.geometry().table_base(at.base, at.level));
         let table = IpaRange::with_size_or_empty(base, self.geometry().table_bytes(level));
-        if level <= self.geometry().start_level() || !range.contains_range(&table) {
+        // A block that has to be split before it is unmapped would be folded again without end.
+        let is_unmapped =
+            level.parent().is_some_and(|parent| parent >= self.rmm.call_limits().data_level);
+        if level <= self.geometry().start_level() || !range.contains_range(&table) || !is_unmapped {
             return false;
         }
         let what = self.shadow.lock().foldable(level, base);

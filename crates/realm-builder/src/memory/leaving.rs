@@ -49,13 +49,14 @@ pub(crate) enum Left {
 
 impl<P: Platform> RealmCore<'_, P> {
     /// The table that can be destroyed to unmap a piece of shared memory, from the start of the
-    /// piece: it has no table below it, and maps nothing else.
+    /// piece: a leaf table that maps nothing else. Not one of blocks: TF-RMM v0.8.0 invalidates
+    /// translations of no more than what a leaf table covers.
     pub(crate) fn table_of_shared(&self, piece: &IpaRange) -> Option<(Level, Ipa)> {
         if !self.rmm.dialect().destroying_table_unshares() {
             return None;
         }
         let shadow = self.shadow.lock();
-        let at = shadow.walk(piece.base(), Level::L3)?;
+        let at = shadow.walk(piece.base(), Level::L3).filter(|at| at.level == Level::L3)?;
         let bytes = self.geometry().table_bytes(at.level);
         let base = at.base.align_down(bytes);
         let table = IpaRange::with_size(base, bytes).ok()?;
