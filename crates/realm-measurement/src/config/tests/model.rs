@@ -53,7 +53,9 @@ fn what_is_valid_can_be_created() {
         let rmm = found.configure(&mut memory).unwrap().into_active();
         let mut take = |bytes| rmm.delegate(memory.take_front(bytes).unwrap()).unwrap();
         params.rtt_base = take(ROOTS).base();
-        params.aux_rtt_base = [(); 3].map(|()| take(ROOTS).base());
+        if params.tree_per_plane {
+            params.aux_rtt_base = [(); 3].map(|()| take(ROOTS).base());
+        }
         let rd = take(PAGE);
         let mut page = memory.take_front(PAGE).unwrap();
         let answer = rmm.commands().realm_create(&rd, &mut page, &params.encode(dialect).unwrap());
