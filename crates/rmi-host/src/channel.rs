@@ -721,18 +721,28 @@ impl<P: Platform> Channel<P> {
     #[inline(never)]
     pub(crate) unsafe fn complete_into(&self, call: &Call, last: &mut Reply) -> Result<(), Error> {
         let mut blocked = 0;
-        let mut wait = None;
+        let (mut wait, mut waits) = (None, None);
+        // By the specification, an operation that is blocked is not undone but waits for another
+        // one. It may end at any time, so no refusal of a later attempt is clean.
+        let certain = |error: Error, waits: Option<Refusal>| match waits {
+            Some(refusal) if error.is_clean() => Error::Unclear(refusal),
+            _ => error,
+        };
         loop {
             // SAFETY: the caller's promise is passed on unchanged.
-            let Some(pending) = (unsafe { self.start_into(call, last)? }) else { return Ok(()) };
+            let started = unsafe { self.start_into(call, last) };
+            let Some(pending) = started.map_err(|error| certain(error, waits))? else {
+                return Ok(());
+            };
             match self.continue_to_end(pending, last) {
-                // What it had begun was undone.
-                Err(Error::Refused(refusal)) if refusal.status() == Status::Blocked => {}
-                result => return result,
-            }
-            let is_over = wait.get_or_insert_with(|| self.wait()).is_over();
-            if blocked >= self.retry_budget.blocked || is_over {
-                return Err(Error::exhausted(call.command, Status::Blocked, call.subject));
+                Err(Error::Unclear(refusal)) if refusal.status() == Status::Blocked => {
+                    let is_over = wait.get_or_insert_with(|| self.wait()).is_over();
+                    if blocked >= self.retry_budget.blocked || is_over {
+                        return Err(Error::Unclear(refusal));
+                    }
+                    waits = Some(refusal);
+                }
+                result => return result.map_err(|error| certain(error, waits)),
             }
             blocked += 1;
             self.platform.relax();
@@ -827,7 +837,7 @@ fn may_end_blocked(pending: &Pending) -> bool {
 /// Whether an operation that ends with this status was undone: one that changes the owner of memory,
 /// of a whole tracking region or of nothing. `RMI_OP_CONTINUE` itself does not fail with it.
 fn is_undone(pending: &Pending, status: Status) -> bool {
-    may_end_blocked(pending) && matches!(status, Status::ErrorTracking | Status::Blocked)
+    may_end_blocked(pending) && status == Status::ErrorTracking
 }
 
 /// The answer to a command that drives an operation.

@@ -83,9 +83,10 @@ impl<P: Platform> Rmm<P> {
     /// tracked, or is a part of a region that is tracked as a whole.
     ///
     /// A region that is tracked as a whole is delegated as a whole or not at all: if the RMM began
-    /// and cannot finish, it undoes that, and this ends with [`Status::ErrorTracking`], or, after
-    /// as many attempts as the session's [`RetryBudget`](crate::RetryBudget) allows, with
-    /// [`Status::Blocked`]. The memory is the host's then; its content is lost.
+    /// and cannot finish, it undoes that, and this ends with [`Status::ErrorTracking`]. The memory
+    /// is the host's then; its content is lost. After as many attempts as the session's
+    /// [`RetryBudget`](crate::RetryBudget) allows it ends with [`Status::Blocked`]; then it is not
+    /// certain whether the memory is the host's ([`DelegateFailed::doubt`]).
     ///
     /// An RMM may count granules that are delegated already as progress, so success does not mean
     /// that each was the host's. The token does.

@@ -142,15 +142,16 @@ impl<P: Platform> Channel<P> {
     /// its entries: as much of `shared`, from its start, as the table covers is the host's again.
     /// The start must be in what the table covers.
     ///
-    /// The table maps nothing any more, so that its entries need not be unmapped one by one.
+    /// The table maps nothing any more, so that its entries need not be unmapped one by one. Only a
+    /// table of the last level is destroyed so: TF-RMM v0.8.0 invalidates translations of 2 MiB,
+    /// whatever the level of the table.
     ///
     /// Source: DEN0137 1.0-rel0, RMI_RTT_DESTROY: entries that map host memory do not keep a table.
     ///
     /// # Errors
     ///
     /// As [`Channel::rtt_destroy`]; [`Error::Argument`] when `rd` is not the Realm that the memory
-    /// is shared with, or the table does not cover its start. All of the memory is still in
-    /// `shared`.
+    /// is shared with, or the level is not the last one. All of the memory is still in `shared`.
     pub fn rtt_destroy_unsharing(
         &self,
         rd: &Rd,
@@ -160,6 +161,10 @@ impl<P: Platform> Channel<P> {
         let (command, subject) = (Command::RttDestroy, Subject::Ipa(shared.ipa()));
         if !self.dialect().destroying_table_unshares() {
             let what = "the dialect unmaps what is shared by ranges";
+            return Err(Error::argument(command, what, subject));
+        }
+        if level != Level::L3 {
+            let what = "only the last level of tables can be destroyed with what it maps";
             return Err(Error::argument(command, what, subject));
         }
         self.check_realm(command, rd, shared)?;

@@ -1,4 +1,4 @@
-//! Teardown on an RMM of 1.0 that refuses to unmap.
+//! Answers that no host expects: teardown ends, and no memory that a Realm may access is the host's.
 #![expect(clippy::unwrap_used, reason = "tests")]
 #![expect(unsafe_code, reason = "a test calls the model behind the back of the session")]
 
@@ -113,7 +113,6 @@ fn share_ended_by(status: Status) -> (u64, u32) {
     let shared = memory.take_front(PAGE).unwrap();
     let failed =
         realm.share(&mut pool, Ipa::new(1 << 39), shared, SharedAccess::MEMORY).unwrap_err();
-    println!("{}", failed.error);
     let bytes = failed.host.bytes();
     let _ = failed.host.into_raw();
     assert!(mapped.get());
@@ -163,7 +162,6 @@ fn a_part_of_a_larger_granule_is_no_progress() {
         let free = |memory: rmi_host::Undelegated| back.push(memory.into_raw());
         realm.unshare(&mut CallbackMemory::freeing(&mut pool, free), range)
     };
-    println!("{result:?} {back:x?}");
     assert!(back.iter().all(|range| range.is_aligned(granule.bytes())), "{back:x?}");
 }
 
