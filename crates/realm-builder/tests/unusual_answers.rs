@@ -1,4 +1,5 @@
-//! Answers that no host expects: teardown ends, and no memory that a Realm may access is the host's.
+//! Answers that no host expects: teardown ends, and no memory that a Realm may access is the
+//! host's.
 #![expect(clippy::unwrap_used, reason = "tests")]
 #![expect(unsafe_code, reason = "a test calls the model behind the back of the session")]
 
@@ -166,8 +167,8 @@ fn a_part_of_a_larger_granule_is_no_progress() {
 }
 
 /// TF-RMM v0.8.0 invalidates 2 MiB of the TLB when it destroys a table of the unprotected half,
-/// from the start of what the table covers, whatever its level is: translations by blocks in a table
-/// of level 2 stay valid.
+/// from the start of what the table covers, whatever its level is: translations by blocks in a
+/// table of level 2 stay valid.
 #[test]
 fn no_table_is_destroyed_with_blocks_in_it() {
     use rmi_conduits::counting::Counting;

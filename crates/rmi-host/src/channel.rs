@@ -834,8 +834,9 @@ fn may_end_blocked(pending: &Pending) -> bool {
     matches!(pending.command, Command::GranuleRangeDelegate | Command::GranuleTrackingSet)
 }
 
-/// Whether an operation that ends with this status was undone: one that changes the owner of memory,
-/// of a whole tracking region or of nothing. `RMI_OP_CONTINUE` itself does not fail with it.
+/// Whether an operation that ends with this status was undone: one that changes the owner of
+/// memory, of a whole tracking region or of nothing. `RMI_OP_CONTINUE` itself does not fail with
+/// it.
 fn is_undone(pending: &Pending, status: Status) -> bool {
     may_end_blocked(pending) && status == Status::ErrorTracking
 }
