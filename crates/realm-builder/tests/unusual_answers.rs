@@ -79,7 +79,7 @@ fn share_ended_by(status: Status) -> (u64, u32) {
             let is = |command: Command| call[0] == u64::from(command.fid(d).unwrap().0);
             if is(Command::RttUnprotMap) {
                 // SAFETY: the model has its own memory.
-                let reply = unsafe { (&model).call(*call) };
+                let reply = unsafe { model.call(*call) };
                 assert_eq!(reply[0], 0);
                 mapped.set(true);
                 return Some([
@@ -163,6 +163,7 @@ fn a_part_of_a_larger_granule_is_no_progress() {
         let free = |memory: rmi_host::Undelegated| back.push(memory.into_raw());
         realm.unshare(&mut CallbackMemory::freeing(&mut pool, free), range)
     };
+    assert!(result.is_err(), "{result:?}");
     assert!(back.iter().all(|range| range.is_aligned(granule.bytes())), "{back:x?}");
 }
 
