@@ -1,5 +1,4 @@
 //! What an RMM does with a COARSE region that no host expects.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::cell::Cell;
 use std::num::NonZeroU8;
