@@ -735,7 +735,10 @@ impl<P: Platform> Channel<P> {
                 return Ok(());
             };
             match self.continue_to_end(pending, last) {
-                Err(Error::Unclear(refusal)) if refusal.status() == Status::Blocked => {
+                // Only what changes the owner of a whole region is undone.
+                Err(Error::Unclear(refusal))
+                    if P::COARSE_TRACKING && refusal.status() == Status::Blocked =>
+                {
                     let is_over = wait.get_or_insert_with(|| self.wait()).is_over();
                     if blocked >= self.retry_budget.blocked || is_over {
                         return Err(Error::Unclear(refusal));
