@@ -1,4 +1,5 @@
 //! RECs of RMI 1.0, whose auxiliary granules come from the pool and go back to it.
+#![cfg(not(miri))] // Slow, and `sro` has no unsafe code.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use rmi_abi::realm::RealmParams;

@@ -1,5 +1,6 @@
 //! Tracking regions become FINE and COARSE: where the memory for that comes from and goes to, what
 //! refuses a change, and that the balance is exact, whatever the RMM does in between.
+#![cfg(not(miri))] // Slow, and `sro` has no unsafe code.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
