@@ -677,6 +677,16 @@ impl<P: Platform> Rmm<P> {
         self.channel.dialect()
     }
 
+    /// Whether the memory that a REC consists of is given when it is created, as auxiliary granules
+    /// (1.0). Otherwise an operation asks for it.
+    ///
+    /// Source: DEN0137 1.0-rel0, RMI_REC_AUX_COUNT.
+    #[inline]
+    #[must_use]
+    pub const fn has_auxiliary_granules(&self) -> bool {
+        !self.channel.dialect().is_2_0()
+    }
+
     /// The size of a granule, which is part of every descriptor of memory.
     #[must_use]
     pub const fn granule_size(&self) -> GranuleSize {

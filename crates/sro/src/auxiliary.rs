@@ -16,7 +16,7 @@ const _: () = assert!(GRANULE as u64 == MIN_GRANULE);
 #[inline]
 pub(crate) const fn are_needed<P: Platform>(rmm: &Rmm<P>) -> bool {
     // A constant where the dialect is, so that the compiler removes the rest.
-    !rmm.dialect().is_2_0()
+    rmm.has_auxiliary_granules()
 }
 
 /// How many bytes of auxiliary granules a REC of a Realm needs; an error if the pool does not have
