@@ -167,21 +167,10 @@ impl<S: AsRef<[FineRegion]> + AsMut<[FineRegion]>> FineRegions<S> {
         pool: &mut Pool,
         range: PaRange,
     ) -> Result<(), RegionsStopped> {
-        let mut at = range.base();
-        while at < range.top() {
-            let stopped = |error| RegionsStopped { error, reached: at };
-            let Some((tracked, region)) = look(rmm, at, range.top()).map_err(stopped)? else {
-                return Ok(());
-            };
-            at = match tracked.state {
-                TrackingRegionState::Fine => tracked.top.unwrap_or(range.top()),
-                _ => {
-                    self.fine(rmm, pool, region, tracked).map_err(stopped)?;
-                    region.top()
-                }
-            };
-        }
-        Ok(())
+        each_region(rmm, range, |_, tracked, region| match tracked.state {
+            TrackingRegionState::Fine => Ok(tracked.top.unwrap_or(range.top())),
+            _ => self.fine(rmm, pool, region, tracked).map(|()| region.top()),
+        })
     }
 
     /// `RMI_GRANULE_TRACKING_SET`: makes every region that lies in a range of memory as a whole
@@ -202,21 +191,14 @@ impl<S: AsRef<[FineRegion]> + AsMut<[FineRegion]>> FineRegions<S> {
         pool: &mut Pool,
         range: PaRange,
     ) -> Result<(), RegionsStopped> {
-        let mut at = range.base();
-        while at < range.top() {
-            let stopped = |error| RegionsStopped { error, reached: at };
-            let Some((tracked, region)) = look(rmm, at, range.top()).map_err(stopped)? else {
-                return Ok(());
-            };
+        let coarse = TrackingRegionState::Coarse;
+        each_region(rmm, range, |at, tracked, region| {
             let is_whole = region.base() == at && region.top() <= range.top();
-            if is_whole && tracked.state != TrackingRegionState::Coarse {
-                let coarse = TrackingRegionState::Coarse;
-                self.leave_fine(rmm, pool, region.base(), tracked.category, coarse)
-                    .map_err(stopped)?;
+            if is_whole && tracked.state != coarse {
+                self.leave_fine(rmm, pool, region.base(), tracked.category, coarse)?;
             }
-            at = region.top();
-        }
-        Ok(())
+            Ok(region.top())
+        })
     }
 
     /// Returns every region that was made FINE to the state that it had. What was donated goes to
@@ -267,13 +249,10 @@ impl<S: AsRef<[FineRegion]> + AsMut<[FineRegion]>> FineRegions<S> {
     ) -> Result<(), Error> {
         let command = Command::GranuleTrackingSet;
         let refuse = |what| Error::argument(command, what, Subject::Pa(region.base()));
-        let before = match tracked.state {
-            TrackingRegionState::Reserved => {
-                return Err(refuse("there is no memory to be tracked"));
-            }
-            // The RMM says that it is blocked.
-            state => state,
-        };
+        // Where a change is in progress, the RMM says that it is blocked.
+        if tracked.state == TrackingRegionState::Reserved {
+            return Err(refuse("there is no memory to be tracked"));
+        }
         let slots = self.slots.as_mut();
         let own = slots.iter().position(|slot| slot.base() == Some(region.base()));
         let free = || slots.iter().position(|slot| slot.changed.is_none());
@@ -285,7 +264,7 @@ impl<S: AsRef<[FineRegion]> + AsMut<[FineRegion]>> FineRegions<S> {
         let category = category(rmm, region.base())?;
         let fine = TrackingRegionState::Fine;
         // If code of the embedder panics meanwhile, the region is recorded.
-        slot.changed = Some((region.base(), before));
+        slot.changed = Some((region.base(), tracked.state));
         let result = change(rmm, pool, &mut slot.donated, region.base(), category, fine);
         if result.is_err() {
             slot.donated.recover(rmm, pool, command);
@@ -313,6 +292,24 @@ impl<S: AsRef<[FineRegion]> + AsMut<[FineRegion]>> FineRegions<S> {
         slot.changed = None;
         Ok(())
     }
+}
+
+/// Goes through the tracking regions that a range of memory touches: `step` gets an address, how
+/// memory is tracked from there on and the region that it is in, and returns the next address.
+fn each_region<P: Platform>(
+    rmm: &Rmm<P>,
+    range: PaRange,
+    mut step: impl FnMut(Pa, RegionTracking, PaRange) -> Result<Pa, Error>,
+) -> Result<(), RegionsStopped> {
+    let mut at = range.base();
+    while at < range.top() {
+        let stopped = |error| RegionsStopped { error, reached: at };
+        let Some((tracked, region)) = look(rmm, at, range.top()).map_err(stopped)? else {
+            return Ok(());
+        };
+        at = step(at, tracked, region).map_err(stopped)?;
+    }
+    Ok(())
 }
 
 /// How memory is tracked from `at` on, and the region that `at` is in; `None` where the dialect has
