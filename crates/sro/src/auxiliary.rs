@@ -1,23 +1,12 @@
 //! The auxiliary granules of a REC, where the command that creates it names all its memory (1.0).
 
-use rmi_abi::Command;
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::rec::RecParamsPage;
+use rmi_abi::{Command, GranuleSize};
 use rmi_host::{Error, Platform, Rd, Rmm};
 
 use crate::donated::Donated;
 use crate::pool::Pool;
-
-const GRANULE: usize = 0x1000;
-
-const _: () = assert!(GRANULE as u64 == MIN_GRANULE);
-
-/// Whether RECs have auxiliary granules. Otherwise an operation asks for what it needs.
-#[inline]
-pub(crate) const fn are_needed<P: Platform>(rmm: &Rmm<P>) -> bool {
-    // A constant where the dialect is, so that the compiler removes the rest.
-    rmm.has_auxiliary_granules()
-}
 
 /// How many bytes of auxiliary granules a REC of a Realm needs; an error if the pool does not have
 /// them and a granule for the REC itself.
@@ -51,7 +40,7 @@ pub(crate) fn take<P: Platform>(
 /// Names auxiliary granules in the parameters of a REC.
 pub(crate) fn list(aux: &Donated, page: &mut RecParamsPage) {
     let runs = aux.iter().map(|run| run.base().raw()..run.top().raw());
-    let granules = runs.flat_map(|run| run.step_by(GRANULE));
+    let granules = runs.flat_map(|run| run.step_by(1 << GranuleSize::Size4KiB.shift()));
     for (place, address) in page.aux.iter_mut().zip(granules) {
         *place = address;
         page.num_aux += 1;

@@ -125,7 +125,7 @@ fn start<P: Platform>(
     params: &RecParams,
 ) -> Result<Progress, Error> {
     let mut page = params.encode();
-    if auxiliary::are_needed(rmm) {
+    if rmm.has_auxiliary_granules() {
         auxiliary::list(aux, &mut page);
     }
     rmm.commands().rec_create(rd, rec, pool.pages_for(rmm).page, &page)
@@ -197,7 +197,7 @@ impl RecObject {
         let command = Command::RecCreate;
         let granule = rmm.granule_size().bytes();
         pool.set_granule_size(rmm.granule_size());
-        let aux = match auxiliary::are_needed(rmm) {
+        let aux = match rmm.has_auxiliary_granules() {
             true => auxiliary::check(rmm, rd, pool)?,
             false => pool.check_reserve(command, granule).map(|()| 0)?,
         };
@@ -209,7 +209,7 @@ impl RecObject {
             realm: rd.number(),
             entry: EntryState::new(),
         };
-        if auxiliary::are_needed(rmm)
+        if rmm.has_auxiliary_granules()
             && let Err(error) = auxiliary::take(rmm, pool, aux, &mut made.donated)
         {
             made.donated.put_back(rmm, pool);
@@ -231,7 +231,7 @@ impl RecObject {
 
     /// Takes back the memory of a REC whose creation ended with `error`.
     fn undo<P: Platform>(&mut self, rmm: &Rmm<P>, pool: &mut Pool, error: &Error) {
-        if auxiliary::are_needed(rmm) && error.is_clean() {
+        if rmm.has_auxiliary_granules() && error.is_clean() {
             // One call was to create it, and was refused.
             self.donated.put_back(rmm, pool);
         }
@@ -282,7 +282,7 @@ impl RecObject {
             }
         };
         let done = drive(rmm, pool, &mut self.donated, progress);
-        if auxiliary::are_needed(rmm) && done.is_ok() {
+        if rmm.has_auxiliary_granules() && done.is_ok() {
             self.donated.put_back(rmm, pool);
         }
         let missing = self.donated.bytes();
