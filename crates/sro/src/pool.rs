@@ -386,19 +386,21 @@ impl Pool {
             .checked_next_multiple_of(block)
             .unwrap_or(u64::MAX);
         let missing = short.max(self.missing(bytes.saturating_add(own), self.granule.bytes()));
-        match missing > 0 || self.missing_pages() > 0 {
-            true => Err(self.need(command, missing, block)),
-            false => Ok(()),
-        }
+        self.check_missing(command, missing, block)
     }
 
-    /// The error if the pool does not have `bytes` in granules of 4 KiB, in any number of runs, and
-    /// its pages.
+    /// The error if the pool does not have `bytes` in granules, in any number of runs, and its
+    /// pages.
     pub(crate) fn check_granules(&mut self, command: Command, bytes: u64) -> Result<(), Error> {
         self.renew_pages();
-        let missing = self.missing(bytes, self.granule.bytes());
+        let granule = self.granule.bytes();
+        self.check_missing(command, self.missing(bytes, granule), granule)
+    }
+
+    /// The error if `missing` bytes, or pages of the pool, are missing.
+    fn check_missing(&self, command: Command, missing: u64, block: u64) -> Result<(), Error> {
         match missing > 0 || self.missing_pages() > 0 {
-            true => Err(self.need(command, missing, self.granule.bytes())),
+            true => Err(self.need(command, missing, block)),
             false => Ok(()),
         }
     }
@@ -564,8 +566,8 @@ impl Pool {
 
     /// The pages for communication with an RMM, as [`Pool::pages`]: each is one of its granules.
     pub fn pages_for<P: Platform>(&mut self, rmm: &Rmm<P>) -> Pages<'_> {
-        self.fit(rmm);
-        Pages { list: &mut self.list, page: &mut self.page }
+        self.granule = rmm.granule_size();
+        self.pages()
     }
 
     /// Makes the pages those of an RMM with this size of granules.
