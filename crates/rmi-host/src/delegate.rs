@@ -259,21 +259,17 @@ impl<P: Platform> Rmm<P> {
         if !P::COARSE_TRACKING {
             return granule;
         }
-        let region = self.tracking_region_size().unwrap_or(granule);
+        let Some(region) = self.tracking_region_size() else { return granule };
         let is_part = error.status() == Some(Status::ErrorTracking);
         // A whole region is refused for another reason.
         let is_whole = range.base().is_aligned(region) && range.bytes() >= region;
         if !is_part && !is_whole {
             return granule;
         }
-        let tracked = match region == granule {
-            true => Err(()),
-            false => self.commands().granule_tracking_get(range).map_err(|_| ()),
-        };
-        let end = range.base().align_down(region).checked_add(region).unwrap_or(range.top());
-        match tracked {
+        match self.commands().granule_tracking_get(range) {
             Ok(tracked) if tracked.state == TrackingRegionState::Coarse => {
-                let end = end.min(range.top());
+                let end = range.base().align_down(region).checked_add(region);
+                let end = end.unwrap_or(range.top()).min(range.top());
                 end.checked_offset_from(range.base()).unwrap_or(granule)
             }
             _ => granule,
