@@ -20,11 +20,9 @@ pub(crate) enum Foldable {
 impl<S: Shape> Shadow<'_, S> {
     /// Whether one entry could map the same as the table of `level` that covers `ipa`.
     pub(crate) fn foldable(&self, level: Level, ipa: Ipa) -> Option<Foldable> {
-        let table = self
-            .slot(self.table_number(None, level, ipa)?)
-            .filter(|table| table.parent != NO_TABLE)?;
-        let first = table.entries.first()?;
         let number = self.table_number(None, level, ipa)?;
+        let table = self.slot(number).filter(|table| table.parent != NO_TABLE)?;
+        let first = table.entries.first()?;
         if self.live_part(number).is_none() {
             return Some(Foldable::Void);
         }
