@@ -129,8 +129,7 @@ impl<P: Platform> RealmCore<'_, P> {
         let Some(aux) = aux.filter(|_| is_served) else {
             return Ok(served);
         };
-        let granule = self.granule_bytes();
-        let page = IpaRange::with_size(ipa.align_down(granule), granule).unwrap_or(window);
+        let page = self.page_at(ipa).unwrap_or(window);
         let around = leaf(self.geometry(), ipa).intersection(&window).unwrap_or(window);
         let shown = match self.map_plane(memory, aux, around) {
             // What fails around the address is no reason to refuse the plane that waits.
