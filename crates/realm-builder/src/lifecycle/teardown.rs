@@ -3,9 +3,7 @@
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, IpaRange, Pa, Status};
 use rmi_host::command::AuxTree;
-use rmi_host::{
-    Delegated, Error, Failed, InUse, Platform, QuarantineReason, Rd, Subject, Violation,
-};
+use rmi_host::{Delegated, Error, Failed, InUse, Platform, QuarantineReason, Rd, Subject};
 use sro::{HostMemory, Pool, RecObject, drive, free_or_quarantine};
 
 use crate::error::BuildError;
@@ -293,29 +291,21 @@ impl<P: Platform> RealmCore<'_, P> {
             let shadow = self.shadow.get_mut();
             (shadow.table_granule(tree, level, ipa), shadow.table_is_sure(tree, level, ipa))
         };
-        let unclear = |command| Some(QuarantineReason::Unclear { command });
         let destroyed = match tree {
             None => self.rmm.commands().rtt_destroy(&self.rd, ipa, level),
             Some(tree) => {
                 self.rmm.commands().rtt_aux_destroy(&self.rd, tree, ipa, level).map_err(Error::from)
             }
         };
-        let (doubt, result) = match destroyed {
-            Ok(destroyed) if Some(destroyed.table) == granule.map(|range| range.base()) => {
-                (None, Ok(()))
-            }
-            Ok(destroyed) => {
-                let (violation, subject) = (Violation::ForeignMemory, Subject::Ipa(ipa));
-                let value = destroyed.table.raw();
-                (unclear(command), Err(Error::violation(command, violation, value, subject)))
-            }
+        let reported = match destroyed {
+            Ok(destroyed) => Some(destroyed.table),
             // So a table whose creation was unclear was not made.
             Err(Error::Refused(refusal))
                 if !sure
                     && refusal.status() == missing
                     && refusal.result().level().is_some_and(|reached| reached < level) =>
             {
-                (unclear(create), Ok(()))
+                None
             }
             Err(error) => {
                 let bytes = self.geometry().table_bytes(level);
@@ -333,17 +323,20 @@ impl<P: Platform> RealmCore<'_, P> {
                 return Err(error);
             }
         };
+        let known = granule.map(|range| range.base());
         let granule = self
             .shadow
             .get_mut()
             .remove_table(tree, level, ipa)
             .unwrap_or_default()
             .into_released();
-        match doubt {
-            None => pool.put_back(self.rmm, granule),
-            Some(reason) => pool.recover(self.rmm, granule, reason),
+        match reported {
+            Some(table) => self.return_table(pool, granule, (known, table), (command, ipa)),
+            None => {
+                pool.recover(self.rmm, granule, QuarantineReason::Unclear { command: create });
+                Ok(())
+            }
         }
-        result
     }
 
     /// See [`Realm::destroy`].

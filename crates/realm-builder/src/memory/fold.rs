@@ -3,7 +3,7 @@
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, IpaRange, Status};
 use rmi_host::command::AuxTree;
-use rmi_host::{Error, Platform, QuarantineReason, Subject, Violation};
+use rmi_host::{Error, Platform};
 use sro::{HostMemory, Pool};
 
 use crate::error::BuildError;
@@ -186,14 +186,10 @@ impl<P: Platform> RealmCore<'_, P> {
             Some(tree) => self.rmm.commands().rtt_aux_fold(&self.rd, tree, ipa, level),
         };
         match answer {
-            Ok(table) if granule.is_some_and(|range| range.base() == table) => {
-                pool.put_back(self.rmm, fold());
-                Ok(true)
-            }
             Ok(table) => {
-                pool.recover(self.rmm, fold(), QuarantineReason::Unclear { command });
-                let (violation, subject) = (Violation::ForeignMemory, Subject::Ipa(ipa));
-                Err(Error::violation(command, violation, table.raw(), subject).into())
+                let known = granule.map(|range| range.base());
+                self.return_table(pool, fold(), (known, table), (command, ipa))?;
+                Ok(true)
             }
             Err(Error::Refused(refusal)) if refusal.status() == differs => Ok(false),
             Err(error) => {

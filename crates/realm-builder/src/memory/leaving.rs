@@ -3,7 +3,7 @@
 
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, IpaRange};
-use rmi_host::{Error, Platform, QuarantineReason, SharedMemory, Subject, Undelegated, Violation};
+use rmi_host::{Error, Platform, SharedMemory, Undelegated};
 use sro::HostMemory;
 
 use crate::memory::lent_shadow::LentShadow;
@@ -95,22 +95,11 @@ impl<P: Platform> RealmCore<'_, P> {
             }
         };
         let granule = self.shadow.lock().remove_table(None, level, table).unwrap_or_default();
-        let is_own = granule.base() == destroyed.table;
-        let command = Command::RttDestroy;
-        match is_own {
-            true => memory.pool().put_back(self.rmm, granule.into_released()),
-            false => memory.pool().recover(
-                self.rmm,
-                granule.into_released(),
-                QuarantineReason::Unclear { command },
-            ),
-        }
+        let (known, place) = (Some(granule.base()), (Command::RttDestroy, table));
+        let granule = granule.into_released();
+        let returned = self.return_table(memory.pool(), granule, (known, destroyed.table), place);
         free(memory, host);
-        let (violation, subject) = (Violation::ForeignMemory, Subject::Ipa(table));
-        match is_own {
-            true => Ok(()),
-            false => Err(Error::violation(command, violation, destroyed.table.raw(), subject)),
-        }
+        returned
     }
 
     /// One unmap command, for the first piece that is shared in a claimed range that cuts no piece.

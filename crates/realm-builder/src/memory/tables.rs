@@ -1,9 +1,9 @@
 //! Translation tables: made before they are needed, so that no call fails because one is missing.
 
 use rmi_abi::rtt::{Level, RttEntryState};
-use rmi_abi::{Command, Ipa, IpaRange};
+use rmi_abi::{Command, Ipa, IpaRange, Pa};
 use rmi_host::command::AuxTree;
-use rmi_host::{Failed, Platform, QuarantineReason};
+use rmi_host::{Delegated, Error, Failed, Platform, QuarantineReason, Subject, Violation};
 use sro::{HostMemory, Pool};
 
 use crate::error::{BuildError, RegionProblem};
@@ -102,6 +102,24 @@ impl<P: Platform> RealmCore<'_, P> {
             true => self.make_one(tree, held, pool, (level, ipa)),
             false => Ok(()),
         })
+    }
+
+    /// Puts the granule of a table that a command has destroyed or folded into the pool. If the RMM
+    /// reports another one than the `known` one, it is recovered, and that is the error.
+    pub(crate) fn return_table(
+        &self,
+        pool: &mut Pool,
+        granule: Delegated,
+        (known, reported): (Option<Pa>, Pa),
+        (command, ipa): (Command, Ipa),
+    ) -> Result<(), Error> {
+        if known == Some(reported) {
+            pool.put_back(self.rmm, granule);
+            return Ok(());
+        }
+        pool.recover(self.rmm, granule, QuarantineReason::Unclear { command });
+        let (violation, subject) = (Violation::ForeignMemory, Subject::Ipa(ipa));
+        Err(Error::violation(command, violation, reported.raw(), subject))
     }
 
     /// Settles the tables that contain a claimed range, from the top down, before anything is taken
