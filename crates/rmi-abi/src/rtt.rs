@@ -147,22 +147,18 @@ impl Geometry {
         if ipa_width < Self::MIN_IPA_WIDTH || ipa_width > Self::MAX_IPA_WIDTH {
             return Err(GeometryError::Width { ipa_width });
         }
-        let refused = Err(GeometryError::StartLevel { ipa_width, start_level });
-        let shape = TableShape::new(granule);
-        let Some(shift) = shape.entry_shift(start_level) else { return refused };
-        let table_bits = shift + shape.index_bits();
-        let width = ipa_width as u32;
-        let extra = width.saturating_sub(table_bits);
-        // The levels that need LPA2 have no concatenated tables. No walk starts at 3.
-        let (max_extra, in_range) = match (granule, start_level.number()) {
-            (GranuleSize::Size4KiB, -1) | (GranuleSize::Size16KiB, 0) => (0, width > 48),
-            (_, 0..=2) => (4, width > shift),
-            _ => (0, false),
+        let may_start = match (granule, start_level.number()) {
+            // It needs LPA2, which is for more than 48 bits; at level -1 an entry has as many.
+            (GranuleSize::Size16KiB, 0) => ipa_width > 48,
+            // No walk starts at 3.
+            (_, level) => level < 3,
         };
-        if !in_range || extra > max_extra {
-            return refused;
+        match TableShape::new(granule).root_tables(ipa_width, start_level) {
+            Some(root_tables) if may_start => {
+                Ok(Self { ipa_width, start_level, root_tables, granule })
+            }
+            _ => Err(GeometryError::StartLevel { ipa_width, start_level }),
         }
-        Ok(Self { ipa_width, start_level, root_tables: 1 << extra, granule })
     }
 
     /// The same geometry, whose granule size is a constant for the compiler where it is known.
@@ -191,9 +187,7 @@ impl Geometry {
     /// Binary logarithm of the bytes that one entry of a level covers; at most 63.
     #[must_use]
     pub const fn entry_shift(&self, level: Level) -> u32 {
-        let levels_up = (3 - level.number()).cast_unsigned() as u32;
-        let shift = self.granule.shift();
-        let bits = shift + (shift - 3) * levels_up;
+        let bits = TableShape::new(self.granule).shift_of(level);
         // Only a level that does not exist has more.
         if bits > 63 { 63 } else { bits }
     }
@@ -207,7 +201,7 @@ impl Geometry {
     /// Bytes that one whole table of a level covers; at most 2 to the power of 63.
     #[must_use]
     pub const fn table_bytes(&self, level: Level) -> u64 {
-        let bits = self.entry_shift(level) + self.granule.shift() - 3;
+        let bits = self.entry_shift(level) + TableShape::new(self.granule).index_bits();
         1 << if bits > 63 { 63 } else { bits }
     }
 

@@ -58,8 +58,13 @@ impl TableShape {
         if level.number() < self.first_level().number() {
             return None;
         }
+        Some(self.shift_of(level))
+    }
+
+    /// The same as if every level existed.
+    pub(super) const fn shift_of(self, level: Level) -> u32 {
         let levels_up = (3 - level.number()).cast_unsigned() as u32;
-        Some(self.granule.shift() + self.index_bits() * levels_up)
+        self.granule.shift() + self.index_bits() * levels_up
     }
 
     /// Bytes that one entry of `level` covers.
