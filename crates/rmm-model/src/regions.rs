@@ -24,6 +24,13 @@ pub(crate) enum Tracking {
     Intermediate = 4,
 }
 
+impl Tracking {
+    /// The state with this code, if it is one that the host can ask for.
+    pub(crate) fn wanted(code: u64) -> Option<Self> {
+        [Self::None, Self::Fine, Self::Coarse].into_iter().find(|state| *state as u64 == code)
+    }
+}
+
 /// Whether the granule protection table of a GiB exists.
 ///
 /// Source: DEN0137 2.0-bet3, `RmiGptParState`.

@@ -1,8 +1,6 @@
 //! Tracking regions that the host can change: from NONE to FINE or COARSE and back, with the memory
 //! that this takes.
 
-use alloc::vec::Vec;
-
 use rmi_abi::desc::OpMemState;
 use rmi_abi::{Pa, PaRange, Status};
 
@@ -17,10 +15,7 @@ use crate::unsupported;
 impl Monitor {
     /// `RMI_GRANULE_TRACKING_SET`, in the order in which TF-RMM (October 2026) checks.
     pub(super) fn change_region(&mut self, at: Pa, category: u64, state: u64) -> Answered {
-        let to = [Tracking::None, Tracking::Fine, Tracking::Coarse]
-            .into_iter()
-            .find(|tracking| *tracking as u64 == state)
-            .ok_or(Status::ErrorInput)?;
+        let to = Tracking::wanted(state).ok_or(Status::ErrorInput)?;
         // Where the base of a region is a hole, there is no category that it must have.
         let is_memory = self.options.dram.contains(at);
         let region = self.regions.tracking_region(at).ok_or(Status::ErrorInput)?;
@@ -49,17 +44,7 @@ impl Monitor {
             // Memory of a Realm cannot be donated.
             _ => OpMemState::Reserved,
         };
-        let work = Work::TrackingSet { region: at, from, to, inside: Some(inside) };
-        let answer = match self.options.tracking_donates {
-            _ if !donated.is_empty() => self.open_return(work, donated)?,
-            count if to == Tracking::Fine && count != 0 => self.open_donation(work, count)?,
-            _ => return self.finish_tracking_set(at, to, Vec::new()),
-        };
-        if let Some(region) = self.regions.tracking_region(at) {
-            region.state = Tracking::Intermediate;
-            region.donated.clear();
-        }
-        Ok(answer)
+        self.start_tracking_set(at, (from, to), Some(inside), donated)
     }
 
     /// The state that all of a region's memory has, without the part that the RMM was given to

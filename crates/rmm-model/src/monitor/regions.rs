@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use rmi_abi::desc::OpMemState;
 use rmi_abi::{Dialect, Pa, PaRange, Status};
 use rmi_host::Registers;
 
@@ -15,9 +16,6 @@ use crate::unsupported;
 
 /// First physical address that this machine does not have.
 const PA_END: u64 = 1 << 48;
-
-/// `RmiTrackingRegionState`: not for the host.
-const RESERVED: u64 = 0;
 
 /// `RmiMemCategory`: conventional memory.
 pub(super) const CATEGORY_CONVENTIONAL: u64 = 0;
@@ -48,15 +46,18 @@ impl Monitor {
     /// The category and the state of the region that holds `at`. Before 2.0-bet3 there is no state
     /// for a region that is being changed; it is RESERVED then.
     fn tracked(&self, at: Pa) -> Answer {
-        let state = match self.regions.tracking(at) {
-            Tracking::Intermediate if self.options.dialect != Dialect::V2_0Bet3 => RESERVED,
-            state => state as u64,
-        };
-        let category = match self.regions.tracking(at) {
+        let tracking = self.regions.tracking(at);
+        let category = match tracking {
             Tracking::Reserved => CATEGORY_NONE,
             _ => CATEGORY_CONVENTIONAL,
         };
-        Answer::success().x1(category).x2(state)
+        let state = match tracking {
+            Tracking::Intermediate if self.options.dialect != Dialect::V2_0Bet3 => {
+                Tracking::Reserved
+            }
+            state => state,
+        };
+        Answer::success().x1(category).x2(state as u64)
     }
 
     /// Changes how a region of the options is tracked. The rest of DRAM is tracked by granule, and
@@ -68,10 +69,7 @@ impl Monitor {
             return self.change_region(at, category, state);
         }
         require(category == CATEGORY_CONVENTIONAL, Status::ErrorInput)?;
-        let to = [Tracking::None, Tracking::Fine, Tracking::Coarse]
-            .into_iter()
-            .find(|tracking| *tracking as u64 == state)
-            .ok_or(Status::ErrorInput)?;
+        let to = Tracking::wanted(state).ok_or(Status::ErrorInput)?;
         let blocks = self.options.blocked_objects;
         let Some(region) = self.regions.tracking_region(at) else {
             let is_as_is = at.is_aligned(GIB)
@@ -96,7 +94,19 @@ impl Monitor {
             .each(&range)
             .all(|pa| self.granules.is(pa, GranuleState::Undelegated) || donated.contains(&pa));
         require(is_idle || to == Tracking::Fine, Status::ErrorInput)?;
-        let work = Work::TrackingSet { region: at, from, to, inside: None };
+        self.start_tracking_set(at, (from, to), None, donated)
+    }
+
+    /// Begins to change how the region at `at` is tracked: gives back the memory that the RMM was
+    /// given for it, or asks for some; at once if it takes neither.
+    pub(super) fn start_tracking_set(
+        &mut self,
+        at: Pa,
+        (from, to): (Tracking, Tracking),
+        inside: Option<OpMemState>,
+        donated: Vec<Pa>,
+    ) -> Answered {
+        let work = Work::TrackingSet { region: at, from, to, inside };
         let answer = match self.options.tracking_donates {
             _ if !donated.is_empty() => self.open_return(work, donated)?,
             count if to == Tracking::Fine && count != 0 => self.open_donation(work, count)?,
