@@ -9,7 +9,7 @@ use rmi_abi::rtt::{Level, Ripas, RttEntryState};
 use rmi_abi::{Ipa, IpaRange, Pa, Status};
 use rmi_host::Registers;
 
-use super::table::{aux_tree, walk, walk_tree};
+use super::table::{aux_tree, protected_page, walk, walk_tree};
 use super::{Monitor, ipa_range, require_state};
 use crate::answer::{Answer, Answered, require};
 use crate::options::TablesPerCall;
@@ -76,13 +76,6 @@ fn unmapped(entry: Entry) -> Option<Entry> {
     }
 }
 
-/// A protected page that an entry command names.
-fn page(realm: &Realm, ipa: u64) -> Result<Ipa, Answer> {
-    let ipa = Ipa::new(ipa);
-    require(realm.is_protected(ipa, realm.tree.geometry().granule().bytes()), Status::ErrorInput)?;
-    Ok(ipa)
-}
-
 /// An unprotected root entry that an entry command names.
 fn root(realm: &Realm, ipa: u64) -> Result<Ipa, Answer> {
     let ipa = Ipa::new(ipa);
@@ -100,7 +93,7 @@ impl Monitor {
         let [_, rd, ipa, index, ..] = *x;
         let realm = self.realm(rd)?;
         require_state(realm, &MAPPABLE)?;
-        let ipa = page(realm, ipa)?;
+        let ipa = protected_page(realm, ipa)?;
         let tree = aux_tree(realm, index)?;
         let (answer, primary, x1, state_of) = match shown(realm, tree, ipa)? {
             Ok((aux, entry)) => {
@@ -144,7 +137,7 @@ impl Monitor {
     pub(super) fn rtt_aux_unmap_protected(&mut self, x: &Registers) -> Answered {
         let [_, rd, ipa, index, ..] = *x;
         let realm = self.realm(rd)?;
-        let ipa = page(realm, ipa)?;
+        let ipa = protected_page(realm, ipa)?;
         let index = aux_tree(realm, index)?;
         let found = walk_tree(realm, index, ipa, Level::L3)?;
         let tree = realm.tree_mut(index).ok_or(Status::ErrorInput)?;

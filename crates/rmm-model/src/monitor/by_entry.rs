@@ -4,10 +4,10 @@
 
 use rmi_abi::flags::{DataFlags, MemAttr, UnprotectedDesc};
 use rmi_abi::rtt::{Level, Ripas};
-use rmi_abi::{Ipa, Pa, Status};
+use rmi_abi::{Ipa, Status};
 use rmi_host::Registers;
 
-use super::table::walk;
+use super::table::{protected_page, vacant, walk};
 use super::{Monitor, require_state};
 use crate::answer::{Answer, Answered, require};
 use crate::granule::GranuleState;
@@ -17,24 +17,6 @@ use crate::rtt::{Entry, Walk};
 
 /// What a mapping of host memory takes from a descriptor: MemAttr in bits 4:2, S2AP in bits 7:6.
 const ATTRIBUTES: u64 = 0b111 << 2 | 0b11 << 6;
-
-/// The page at a protected IPA, and the walk to its entry, which must map nothing.
-fn vacant(realm: &Realm, ipa: u64, data: Pa) -> Result<(Walk, Ripas, u8), Answer> {
-    let ipa = protected_page(realm, ipa)?;
-    require(realm.reaches(data), Status::ErrorInput)?;
-    let found = walk(realm, ipa, Level::L3)?;
-    match found.entry {
-        Entry::Void { ripas, perm } if found.level == Level::L3 => Ok((found, ripas, perm)),
-        _ => Err(Answer::rtt(found.level)),
-    }
-}
-
-/// A page of the protected half.
-fn protected_page(realm: &Realm, ipa: u64) -> Result<Ipa, Answer> {
-    let ipa = Ipa::new(ipa);
-    require(realm.is_protected(ipa, Level::L3.entry_bytes()), Status::ErrorInput)?;
-    Ok(ipa)
-}
 
 /// An entry of the unprotected half that may map memory: its IPA and level.
 fn unprotected_entry(realm: &Realm, ipa: u64, level: u64) -> Result<(Ipa, Level), Answer> {
@@ -56,8 +38,7 @@ fn walk_to(realm: &Realm, ipa: Ipa, level: Level) -> Result<Walk, Answer> {
 impl Monitor {
     pub(super) fn data_create(&mut self, x: &Registers) -> Answered {
         let [_, rd, data, ipa, src, flags, ..] = *x;
-        let known = DataFlags::MEASURE.bits();
-        require(flags & !known == 0, Status::ErrorInput)?;
+        require(flags & !DataFlags::MEASURE.bits() == 0, Status::ErrorInput)?;
         let mut content = [0; GRANULE];
         self.read_host_page(src, &mut content)?;
         let data = self.fresh(data)?;
@@ -65,13 +46,7 @@ impl Monitor {
         // Before the IPA, whose check has another status.
         require_state(realm, &[RealmState::New])?;
         let (found, _, perm) = vacant(realm, ipa, data)?;
-
-        let measured = flags & known != 0;
-        realm.measurements.add_data(ipa, flags, measured.then_some(&content));
-        realm.tree.set(&found, Entry::Data { pa: data, ripas: Ripas::Ram, perm });
-        self.granules.set(data, GranuleState::Data);
-        self.memory.write(data, &content);
-        Ok(Answer::success())
+        self.populate(rd, &found, perm, data, flags, &content)
     }
 
     /// In any state of the Realm. Its RIPAS stays.
@@ -120,11 +95,8 @@ impl Monitor {
         let fits = mapping.address.is_aligned(level.entry_bytes());
         require(is_known && fits, Status::ErrorInput)?;
         let found = walk_to(realm, ipa, level)?;
-        if found.level != level {
+        if found.level != level || found.entry != Entry::VoidNs {
             return Err(Answer::rtt(found.level));
-        }
-        if found.entry != Entry::VoidNs {
-            return Err(Answer::rtt(level));
         }
         let attributes = desc & ATTRIBUTES;
         realm.tree.set(&found, Entry::MappedNs { pa: mapping.address, attributes });

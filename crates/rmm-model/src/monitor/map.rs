@@ -9,7 +9,7 @@ use rmi_abi::rtt::{Level, Ripas};
 use rmi_abi::{GranuleSize, Ipa, IpaRange, Pa, PaRange, Status};
 use rmi_host::Registers;
 
-use super::table::walk;
+use super::table::{vacant, walk};
 use super::{Monitor, ipa_range, require_state};
 use crate::answer::{Answer, Answered, refuse, require};
 use crate::granule::GranuleState;
@@ -218,29 +218,36 @@ impl Monitor {
     /// The source page comes first and the page to be taken last, as in TF-RMM.
     pub(super) fn rtt_data_map_init(&mut self, x: &Registers) -> Answered {
         let [_, rd, data, ipa, src, flags, ..] = *x;
-        let at = Ipa::new(ipa);
-        let known = DataFlags::MEASURE.bits();
-        require(flags & !known == 0 && data != rd, Status::ErrorInput)?;
+        let is_known = flags & !DataFlags::MEASURE.bits() == 0;
+        require(is_known && data != rd, Status::ErrorInput)?;
         let granule = self.granules.bytes();
         let mut content = vec![0; usize::try_from(granule).unwrap_or(GRANULE)];
         self.read_host_page(src, &mut content)?;
         let realm = self.realm(rd)?;
         require_state(realm, &[RealmState::New])?;
-        let valid = realm.is_protected(at, granule) && realm.reaches(Pa::new(data));
-        require(valid, Status::ErrorInput)?;
-        let found = walk(realm, at, Level::L3)?;
-        let perm = match found.entry {
-            Entry::Void { perm, .. } if found.level == Level::L3 => perm,
-            _ => return Err(Answer::rtt(found.level)),
-        };
+        let (found, _, perm) = vacant(realm, ipa, Pa::new(data))?;
         let data = self.fresh(data)?;
+        self.populate(rd, &found, perm, data, flags, &content)
+    }
 
+    /// Maps a page with content by the vacant entry that a walk found. The page is measured, its
+    /// content only if the flags say so.
+    pub(super) fn populate(
+        &mut self,
+        rd: u64,
+        found: &Walk,
+        perm: u8,
+        data: Pa,
+        flags: u64,
+        content: &[u8],
+    ) -> Answered {
         let realm = self.realm(rd)?;
-        let measured = flags & known != 0;
-        realm.measurements.add_data(ipa, flags, measured.then_some(&content));
-        realm.tree.set(&found, Entry::Data { pa: data, ripas: Ripas::Ram, perm });
+        let is_measured = DataFlags::from_bits_retain(flags).contains(DataFlags::MEASURE);
+        let ipa = found.base.raw();
+        realm.measurements.add_data(ipa, flags, is_measured.then_some(content));
+        realm.tree.set(found, Entry::Data { pa: data, ripas: Ripas::Ram, perm });
         self.granules.set(data, GranuleState::Data);
-        self.memory.write(data, &content);
+        self.memory.write(data, content);
         Ok(Answer::success())
     }
 }

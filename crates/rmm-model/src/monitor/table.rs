@@ -65,6 +65,25 @@ pub(super) fn walk_tree(
     found.ok_or(Answer::from(Status::ErrorInput))
 }
 
+/// The page of the protected half that a command names.
+pub(super) fn protected_page(realm: &Realm, ipa: u64) -> Result<Ipa, Answer> {
+    let ipa = Ipa::new(ipa);
+    require(realm.is_protected(ipa, realm.tree.geometry().granule().bytes()), Status::ErrorInput)?;
+    Ok(ipa)
+}
+
+/// The walk to the entry of a protected page, which must map nothing, for memory at `data`: with
+/// the RIPAS and the permissions of the entry.
+pub(super) fn vacant(realm: &Realm, ipa: u64, data: Pa) -> Result<(Walk, Ripas, u8), Answer> {
+    let ipa = protected_page(realm, ipa)?;
+    require(realm.reaches(data), Status::ErrorInput)?;
+    let found = walk(realm, ipa, Level::L3)?;
+    match found.entry {
+        Entry::Void { ripas, perm } if found.level == Level::L3 => Ok((found, ripas, perm)),
+        _ => Err(Answer::rtt(found.level)),
+    }
+}
+
 /// Whether a table of the primary tree must stay because an auxiliary tree shows it. As in TF-RMM,
 /// all tables below the root entry must.
 fn is_referred_to(realm: &Realm, tree: usize, ipa: Ipa) -> bool {
