@@ -176,11 +176,11 @@ impl Granules {
             *self.census.of_mut(state) += 1;
         }
     }
-}
 
-/// The granules of a range, in order, where they have 4 KiB.
-#[cfg(test)]
-pub(crate) fn granules(range: &PaRange) -> impl Iterator<Item = Pa> + use<> {
-    let base = range.base().raw();
-    (0..range.bytes() / MIN_GRANULE).map(move |n| Pa::new(base + n * MIN_GRANULE))
+    /// Puts the granules of a range into `state`.
+    pub(crate) fn set_all(&mut self, range: &PaRange, state: GranuleState) {
+        for granule in self.each(range) {
+            self.set(granule, state);
+        }
+    }
 }

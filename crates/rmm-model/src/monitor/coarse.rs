@@ -111,10 +111,7 @@ impl Monitor {
             let coarse = Coarse { command, registers, region, from, steps, fails };
             return self.open_coarse(coarse);
         }
-        for granule in self.granules.each(&region) {
-            self.granules.set(granule, to);
-            self.memory.fill(granule, self.granules.bytes(), content);
-        }
+        self.convert(&region, to, content);
         Ok(done)
     }
 
@@ -126,9 +123,7 @@ impl Monitor {
     /// The last step of a command about a COARSE region.
     pub(super) fn finish_coarse(&mut self, coarse: &Coarse) -> Answered {
         let Coarse { command, registers, region, from, fails, .. } = *coarse;
-        for granule in self.granules.each(&region) {
-            self.granules.set(granule, from);
-        }
+        self.granules.set_all(&region, from);
         let Some(status) = fails else { return self.resume(command, &registers, None) };
         // What was delegated for a while has lost its content.
         self.memory.fill(region.base(), region.bytes(), 0);

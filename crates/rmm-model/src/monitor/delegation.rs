@@ -91,10 +91,7 @@ impl Monitor {
             if !self.granules.are(&unit, from) {
                 break;
             }
-            for granule in self.granules.each(&unit) {
-                self.granules.set(granule, to);
-                self.memory.fill(granule, self.granules.bytes(), content);
-            }
+            self.convert(&unit, to, content);
             at = unit.top();
             moved += 1;
         }
@@ -138,13 +135,11 @@ impl Monitor {
         }
     }
 
-    /// Puts every granule of `bytes` bytes at `pa` into `state` and zeroes it.
-    pub(super) fn convert(&mut self, pa: Pa, bytes: u64, state: GranuleState) {
-        if let Ok(range) = PaRange::with_size(pa, bytes) {
-            for granule in self.granules.each(&range) {
-                self.granules.set(granule, state);
-                self.memory.fill(granule, self.granules.bytes(), 0);
-            }
+    /// Puts every granule of the range into `state`, with content `byte`.
+    pub(super) fn convert(&mut self, range: &PaRange, state: GranuleState, byte: u8) {
+        for granule in self.granules.each(range) {
+            self.granules.set(granule, state);
+            self.memory.fill(granule, self.granules.bytes(), byte);
         }
     }
 }

@@ -179,7 +179,7 @@ impl Monitor {
                 monitor.require_mappable(&memory)?;
                 let is_free = monitor.granules.are(&memory, GranuleState::Delegated);
                 require(is_free, Status::ErrorInput)?;
-                monitor.convert(block.pa, block.bytes, GranuleState::Data);
+                monitor.convert(&memory, GranuleState::Data, 0);
                 Ok(Entry::Data { pa: block.pa, ripas, perm })
             }
             _ => Err(Answer::rtt(found.level)),

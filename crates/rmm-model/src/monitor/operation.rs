@@ -19,7 +19,7 @@ use super::{Monitor, is_due};
 use crate::answer::{Answer, Answered, refuse, require};
 use crate::granule::GranuleState;
 #[cfg(test)]
-use crate::granule::granules;
+use crate::granule::Granules;
 use crate::regions::{Protection, Tracking};
 
 /// What an operation does when it completes.
@@ -246,12 +246,12 @@ impl Operations {
 
     /// The granules that operations hold, and the granules of their objects.
     #[cfg(test)]
-    pub(super) fn held(&self) -> (Vec<Pa>, Vec<Pa>) {
+    pub(super) fn held(&self, granules: &Granules) -> (Vec<Pa>, Vec<Pa>) {
         let open = || self.0.iter().flatten();
         let memory = open().flat_map(|operation| operation.memory.iter().copied()).collect();
         let objects = open().filter_map(|operation| operation.work.object());
         let coarse = open().flat_map(|operation| match operation.work {
-            Work::Coarse(Coarse { region, .. }) => granules(&region).collect(),
+            Work::Coarse(Coarse { region, .. }) => granules.each(&region).collect(),
             _ => Vec::new(),
         });
         (memory, objects.chain(coarse).collect())
@@ -426,9 +426,7 @@ impl Monitor {
         let mut operation = self.operation(Work::Coarse(coarse), Vec::new());
         operation.can_cancel = false;
         let answer = self.open(operation)?;
-        for granule in self.granules.each(&coarse.region) {
-            self.granules.set(granule, GranuleState::Partial);
-        }
+        self.granules.set_all(&coarse.region, GranuleState::Partial);
         Ok(answer)
     }
 

@@ -73,9 +73,7 @@ impl Monitor {
             false => self.features.lpa2() && geometry.ipa_width() > 48,
         };
         for tables in &tables {
-            for table in self.granules.each(tables) {
-                self.granules.set(table, GranuleState::Rtt);
-            }
+            self.granules.set_all(tables, GranuleState::Rtt);
         }
         planes.set_trees(geometry, &aux);
         self.granules.set(rd, GranuleState::Rd);

@@ -137,7 +137,7 @@ impl Machine {
         let mut own = |pa: Pa, state| {
             assert_eq!(owners.insert(pa, state), None, "{pa} has two owners");
         };
-        let (memory, objects) = monitor.operations.held();
+        let (memory, objects) = monitor.operations.held(&monitor.granules);
         for pa in memory
             .into_iter()
             .chain(monitor.donated.iter().copied())
@@ -161,7 +161,7 @@ impl Machine {
                 planes::audit(realm, tree);
             }
             for (pa, bytes) in realm.tree.data() {
-                for granule in crate::granule::granules(&PaRange::with_size(pa, bytes).unwrap()) {
+                for granule in monitor.granules.each(&PaRange::with_size(pa, bytes).unwrap()) {
                     own(granule, GranuleState::Data);
                 }
             }

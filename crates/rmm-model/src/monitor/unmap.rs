@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use rmi_abi::desc::{AddrRangeDesc, BlockSize, OpMemState};
 use rmi_abi::flags::AddrSet;
 use rmi_abi::rtt::{Level, Ripas};
-use rmi_abi::{GranuleSize, Ipa, IpaRange, Pa, Status};
+use rmi_abi::{GranuleSize, Ipa, IpaRange, Pa, PaRange, Status};
 use rmi_host::Registers;
 
 use super::table::walk;
@@ -174,8 +174,10 @@ impl Monitor {
                     break;
                 }
                 self.realm(rd)?.tree.set(&found, remains);
-                if state == OpMemState::Delegated {
-                    self.convert(pa, found.bytes(), GranuleState::Delegated);
+                if state == OpMemState::Delegated
+                    && let Ok(memory) = PaRange::with_size(pa, found.bytes())
+                {
+                    self.convert(&memory, GranuleState::Delegated, 0);
                 }
             }
             entries += 1;
