@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use rmi_abi::{GranuleSize, Pa, PaRange};
+use rmi_abi::{GranuleSize, Pa, PaRange, Status};
 
 use crate::options::{FirstTracking, GIB, Options, RegionOptions};
 
@@ -158,13 +158,15 @@ impl Regions {
         }
     }
 
-    /// Counts the delegation of a COARSE region: whether it is rolled back, and if so, whether with
-    /// `RMI_BLOCKED`.
-    pub(crate) fn rolls_back(&mut self) -> Option<bool> {
+    /// Counts the delegation of a COARSE region: if it is rolled back, the status with which.
+    pub(crate) fn rolls_back(&mut self) -> Option<Status> {
         let every = self.changeable?.roll_back_every?;
         self.delegations = self.delegations.wrapping_add(1);
         let is_due = self.delegations.is_multiple_of(every.get());
-        is_due.then(|| (self.delegations / every).is_multiple_of(2))
+        is_due.then(|| match (self.delegations / every).is_multiple_of(2) {
+            true => Status::Blocked,
+            false => Status::ErrorTracking,
+        })
     }
 
     /// The region that holds `pa`.
@@ -220,9 +222,9 @@ impl Regions {
         self.tracking.get_mut(&pa)
     }
 
-    /// The COARSE region that holds `pa`.
+    /// The COARSE region that starts at `pa`.
     pub(crate) fn coarse(&self, pa: Pa) -> Option<PaRange> {
-        let region = self.region(pa).filter(|region| region.state == Tracking::Coarse)?;
+        let region = self.tracking.get(&pa).filter(|region| region.state == Tracking::Coarse)?;
         Some(region.range)
     }
 

@@ -8,9 +8,9 @@ use rmi_host::Registers;
 use super::Monitor;
 use super::map::Blocks;
 use super::table::walk;
-use crate::answer::{Answer, Answered, refuse, require};
+use crate::answer::{Answer, Answered, require};
 use crate::granule::GranuleState;
-use crate::regions::{Protection, Tracking};
+use crate::regions::Protection;
 use crate::rtt::{Entry, Walk};
 use crate::unsupported;
 
@@ -40,15 +40,10 @@ impl Monitor {
         content: u8,
     ) -> Answered {
         let base = range.base();
-        match self.regions.tracking(base) {
-            Tracking::Reserved => return refuse(Status::ErrorInput),
-            Tracking::Intermediate => return refuse(Status::Blocked),
-            Tracking::None => return Err(unsupported::untracked(self.options.dialect, base)),
-            _ if self.regions.protection(base) == Protection::Missing => {
-                return refuse(Status::ErrorGpt);
-            }
-            Tracking::Coarse => return self.move_coarse(x, range, (from, to), content),
-            Tracking::Fine => {}
+        let is_coarse = self.is_coarse(base)?;
+        require(self.regions.protection(base) != Protection::Missing, Status::ErrorGpt)?;
+        if is_coarse {
+            return self.move_coarse(x, range, (from, to), content);
         }
         let region = self.regions.region(base).ok_or(Status::ErrorInput)?.range;
         let memory = self.regions.memory(&region);
@@ -83,10 +78,7 @@ impl Monitor {
     ) -> Answered {
         let [x0, ..] = *x;
         let base = range.base();
-        let region = self
-            .regions
-            .coarse(base)
-            .filter(|region| region.base() == base && region.top() <= range.top());
+        let region = self.regions.coarse(base).filter(|region| region.top() <= range.top());
         let Some(region) = region else {
             return Err(unsupported::untracked(self.options.dialect, base));
         };
@@ -97,19 +89,16 @@ impl Monitor {
         if !self.granules.is(base, from) {
             return self.granules.missing(base, true);
         }
-        let delegates = to == GranuleState::Delegated;
-        let rolls_back =
-            if delegates && !self.is_resumed { self.regions.rolls_back() } else { None };
-        let fails = rolls_back.map(|is_blocked| match is_blocked {
-            true => Status::Blocked,
-            false => Status::ErrorTracking,
-        });
-        let steps = self.steps().max(u32::from(fails.is_some()));
-        if steps > 0 && !self.is_resumed {
-            let command = self.command(x0).ok_or(Status::ErrorInput)?;
-            let registers = *x;
-            let coarse = Coarse { command, registers, region, from, steps, fails };
-            return self.open_coarse(coarse);
+        if !self.is_resumed {
+            let delegates = to == GranuleState::Delegated;
+            let fails = if delegates { self.regions.rolls_back() } else { None };
+            let steps = self.steps().max(u32::from(fails.is_some()));
+            if steps > 0 {
+                let command = self.command(x0).ok_or(Status::ErrorInput)?;
+                let registers = *x;
+                let coarse = Coarse { command, registers, region, from, steps, fails };
+                return self.open_coarse(coarse);
+            }
         }
         self.convert(&region, to, content);
         Ok(done)
@@ -118,6 +107,11 @@ impl Monitor {
     /// How many calls more than one a command about a COARSE region takes.
     fn steps(&self) -> u32 {
         self.regions.changeable().map_or(0, |regions| regions.coarse_steps)
+    }
+
+    /// Whether a command that was not interrupted yet takes more than one call.
+    fn takes_steps(&self) -> bool {
+        self.steps() != 0 && !self.is_resumed
     }
 
     /// The last step of a command about a COARSE region.
@@ -143,12 +137,13 @@ impl Monitor {
         range: &IpaRange,
         blocks: &Blocks,
     ) -> Result<Option<Answer>, Answer> {
+        if !self.takes_steps() {
+            return Ok(None);
+        }
         let Some((block, Some(level))) = blocks.peek() else { return Ok(None) };
-        let is_whole = self
-            .regions
-            .coarse(block.pa)
-            .is_some_and(|region| region.base() == block.pa && region.bytes() == block.bytes);
-        if !is_whole || block.bytes > range.bytes() || level != blocks.level {
+        let region = self.regions.coarse(block.pa).filter(|region| region.bytes() == block.bytes);
+        let Some(region) = region else { return Ok(None) };
+        if block.bytes > range.bytes() || level != blocks.level {
             return Ok(None);
         }
         let found = walk(self.realm(rd)?, range.base(), level)?;
@@ -156,7 +151,7 @@ impl Monitor {
         if !is_void {
             return Ok(None);
         }
-        self.in_steps(x, Command::RttDataMap, block.pa, GranuleState::Delegated)
+        self.in_steps(x, Command::RttDataMap, region, GranuleState::Delegated)
     }
 
     /// Starts to unmap a COARSE region at the start of a range, if that takes more than one call.
@@ -166,30 +161,30 @@ impl Monitor {
         rd: u64,
         range: &IpaRange,
     ) -> Result<Option<Answer>, Answer> {
+        if !self.takes_steps() {
+            return Ok(None);
+        }
         let realm = self.realm(rd)?;
         let found = walk(realm, range.base(), Level::L3)?;
         let is_shown = realm.planes.first_mapped(found.base, found.top()).is_some();
         let fits = found.base == range.base() && found.top() <= range.top().raw();
         let Entry::Data { pa, .. } = found.entry else { return Ok(None) };
-        let is_whole = self
-            .regions
-            .coarse(pa)
-            .is_some_and(|region| region.base() == pa && region.bytes() == found.bytes());
-        if is_shown || !fits || !is_whole {
+        let region = self.regions.coarse(pa).filter(|region| region.bytes() == found.bytes());
+        let Some(region) = region else { return Ok(None) };
+        if is_shown || !fits {
             return Ok(None);
         }
-        self.in_steps(x, Command::RttDataUnmap, pa, GranuleState::Data)
+        self.in_steps(x, Command::RttDataUnmap, region, GranuleState::Data)
     }
 
     fn in_steps(
         &mut self,
         x: &Registers,
         command: Command,
-        pa: Pa,
+        region: PaRange,
         from: GranuleState,
     ) -> Result<Option<Answer>, Answer> {
-        let Some(region) = self.regions.coarse(pa) else { return Ok(None) };
-        if self.steps() == 0 || self.is_resumed || !self.granules.are(&region, from) {
+        if !self.granules.are(&region, from) {
             return Ok(None);
         }
         let (registers, steps) = (*x, self.steps());
@@ -221,12 +216,8 @@ impl Monitor {
         if memory.bytes() > self.regions.size() {
             return mismatch();
         }
-        match self.regions.tracking(memory.base()) {
-            Tracking::Reserved => return refuse(Status::ErrorInput),
-            Tracking::Intermediate => return refuse(Status::Blocked),
-            Tracking::None => return mismatch(),
-            Tracking::Coarse if memory.bytes() != self.regions.size() => return mismatch(),
-            Tracking::Coarse | Tracking::Fine => {}
+        if self.is_coarse(memory.base())? && memory.bytes() != self.regions.size() {
+            return mismatch();
         }
         let is_partial =
             self.granules.each(memory).any(|pa| self.granules.is(pa, GranuleState::Partial));

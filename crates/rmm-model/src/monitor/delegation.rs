@@ -106,10 +106,9 @@ impl Monitor {
         }
         match self.regions.tracking(at) {
             Tracking::Fine => PaRange::with_size(at, self.granules.bytes()).ok(),
-            Tracking::Coarse => self
-                .regions
-                .coarse(at)
-                .filter(|region| region.base() == at && region.top() <= range.top()),
+            Tracking::Coarse => {
+                self.regions.coarse(at).filter(|region| region.top() <= range.top())
+            }
             Tracking::None | Tracking::Intermediate | Tracking::Reserved => None,
         }
     }

@@ -78,15 +78,21 @@ impl Monitor {
     /// Refuses memory that is to become an object, a table or a page, and is not FINE.
     pub(super) fn require_fine_region(&self, range: &PaRange) -> Result<(), Answer> {
         for at in self.granules.each(range) {
-            match self.regions.tracking(at) {
-                Tracking::Fine => {}
-                Tracking::Reserved => return refuse(Status::ErrorInput),
-                Tracking::Intermediate => return refuse(Status::Blocked),
-                Tracking::None | Tracking::Coarse => {
-                    return Err(unsupported::untracked(self.options.dialect, at));
-                }
+            if self.is_coarse(at)? {
+                return Err(unsupported::untracked(self.options.dialect, at));
             }
         }
         Ok(())
+    }
+
+    /// Whether memory is COARSE, otherwise it is FINE; refuses memory that is neither.
+    pub(super) fn is_coarse(&self, at: Pa) -> Result<bool, Answer> {
+        match self.regions.tracking(at) {
+            Tracking::Fine => Ok(false),
+            Tracking::Coarse => Ok(true),
+            Tracking::Reserved => refuse(Status::ErrorInput),
+            Tracking::Intermediate => refuse(Status::Blocked),
+            Tracking::None => Err(unsupported::untracked(self.options.dialect, at)),
+        }
     }
 }
