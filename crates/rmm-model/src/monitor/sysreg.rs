@@ -70,17 +70,13 @@ impl Monitor {
             Some(value) => Access::Done(value),
             None => self.cpu(cpu).realm_accesses(register, None),
         };
-        let rec = self.recs.get_mut(&address)?;
-        done(rec);
         let value = match access {
-            Access::Trapped => {
-                rec.last_exit = LastExit::SysRegRead(into);
-                let seen = syndrome::sysreg(esr, self.options.dialect);
-                return Some(self.sync_exit(seen, 0, 0));
-            }
+            Access::Trapped => return self.sysreg_exit(address, esr, into),
             Access::Done(value) => value,
             Access::Unknown => 0,
         };
+        let rec = self.recs.get_mut(&address)?;
+        done(rec);
         rec.set_x(usize::from(into), value);
         rec.outcome = Outcome::Read(value);
         None
