@@ -69,9 +69,8 @@ pub(crate) struct Regions {
     tracking: BTreeMap<Pa, Region<Tracking>>,
     protection: Vec<Region<Protection>>,
     changeable: Option<RegionOptions>,
-    /// The size of granules, to which the code is relative.
-    granule: GranuleSize,
-    /// The code of their size.
+    /// The size of regions that the host can change, and its code.
+    size: u64,
     code: u8,
     /// Delegations of COARSE regions so far.
     delegations: u32,
@@ -103,7 +102,7 @@ impl Regions {
             tracking,
             protection,
             changeable,
-            granule: GranuleSize::Size4KiB,
+            size: GIB,
             code: 0,
             delegations: 0,
         };
@@ -123,26 +122,25 @@ impl Regions {
 
     /// The size of regions that the host can change.
     pub(crate) fn size(&self) -> u64 {
-        self.changeable.and_then(|regions| regions.size(self.granule, self.code)).unwrap_or(GIB)
+        self.size
     }
 
     /// Sets the size of regions; false for one that the RMM does not have.
     pub(crate) fn configure(&mut self, granule: GranuleSize, code: u8) -> bool {
-        let is_known = match self.changeable {
-            Some(regions) => regions.size(granule, code).is_some(),
-            None => code == 0,
+        let size = match self.changeable {
+            Some(regions) => regions.size(granule, code),
+            None => (code == 0).then_some(GIB),
         };
-        if is_known {
-            (self.granule, self.code) = (granule, code);
-            self.activate();
-        }
-        is_known
+        let Some(size) = size else { return false };
+        (self.size, self.code) = (size, code);
+        self.activate();
+        true
     }
 
     /// Puts regions that the host can change into their first state.
     pub(crate) fn activate(&mut self) {
         let Some(regions) = self.changeable else { return };
-        let size = self.size();
+        let size = self.size;
         self.tracking.clear();
         let mut base = self.dram.base().align_down(size);
         while let Ok(range) = PaRange::with_size(base, size)
