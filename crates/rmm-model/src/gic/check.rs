@@ -48,8 +48,8 @@ pub(crate) fn accepts(lists: impl Iterator<Item = u64> + Clone) -> bool {
 /// Source: DEN0137 1.0-rel0, "RMI_REC_ENTER"; TF-RMM v0.8.0, `gic_validate_state`.
 #[must_use]
 pub fn accepts_run_page(enter: &RecEnter, vtr: Vtr) -> bool {
-    let lacking = enter.gicv3_lrs.iter().skip(vtr.list_registers());
-    lacking.into_iter().all(|list| *list == 0) && accepts_registers(enter, vtr)
+    let mut lacking = enter.gicv3_lrs.iter().skip(vtr.list_registers());
+    lacking.all(|list| *list == 0) && accepts_registers(enter, vtr)
 }
 
 /// The same for the list registers that the CPU has.

@@ -219,13 +219,13 @@ impl Monitor {
         let mut write = |offset, bytes: &[u8]| self.memory.write(Pa::new(at.raw() + offset), bytes);
         write(0x000, &width.to_le_bytes());
         write(0x008, &[hash.into()]);
-        if !self.options.dialect.is_2_0() {
-            // TF-RMM v0.8.0 writes these two fields of RSI 1.1 even if it does not offer that.
+        let is_2_0 = self.options.dialect.is_2_0();
+        // TF-RMM v0.8.0 writes the first two fields of RSI 1.1 even if it does not offer that.
+        if !is_2_0 || self.options.rsi > Version::V1_0 {
             write(0x010, &planes.to_le_bytes());
             write(0x018, &gic::Vtr::new(&self.options).value().to_le_bytes());
-        } else if self.options.rsi > Version::V1_0 {
-            write(0x010, &planes.to_le_bytes());
-            write(0x018, &gic::Vtr::new(&self.options).value().to_le_bytes());
+        }
+        if is_2_0 && self.options.rsi > Version::V1_0 {
             write(0x020, &ats_plane.to_le_bytes());
         }
         write(0x200, &rpv);
