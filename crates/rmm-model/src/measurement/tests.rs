@@ -3,6 +3,7 @@
 use alloc::format;
 use alloc::string::String;
 
+use rmi_abi::Ipa;
 use rmi_abi::realm::RealmParamsPage;
 use rmi_abi::rec::{Mpidr, RecParams};
 use zerocopy::FromZeros;
@@ -27,14 +28,7 @@ fn steps(algorithm: HashAlgorithm) -> [String; 5] {
     let mut out: [String; 5] = Default::default();
     out[0] = hex(&m.get(0).unwrap(), bytes);
 
-    // 2.0 has no such descriptor (type 2); it is built here so that the whole table is checked.
-    let mut ripas = [0_u8; 0x100];
-    ripas[0] = 2;
-    ripas[8..16].copy_from_slice(&0x100_u64.to_le_bytes());
-    ripas[0x10..0x50].copy_from_slice(&m.get(0).unwrap());
-    ripas[0x50..0x58].copy_from_slice(&0x8000_0000_u64.to_le_bytes());
-    ripas[0x58..0x60].copy_from_slice(&0x8020_0000_u64.to_le_bytes());
-    m.extend_rim(|_| hash(algorithm, &ripas));
+    m.add_ripas(&IpaRange::with_size(Ipa::new(0x8000_0000), 0x20_0000).unwrap());
     out[1] = hex(&m.get(0).unwrap(), bytes);
 
     m.add_data(0x8020_0000, 1, Some(&[0xa5; 4096]));
