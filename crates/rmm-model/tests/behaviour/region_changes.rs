@@ -5,19 +5,12 @@ use std::num::{NonZeroU8, NonZeroU32};
 
 use rmi_abi::desc::{AddrRangeDesc, BlockSize, OpMemState};
 use rmi_abi::rtt::Level;
-use rmi_abi::{Command, Dialect, GranuleSize, Pa, PaRange, ResultWord, Status};
+use rmi_abi::{Command, Dialect, GranuleSize, Pa, ResultWord, Status};
 use rmm_model::{FirstTracking, GranuleState, Model, Options, RegionOptions};
 
 use crate::host::{Host, MIB2, PAGE, status, word};
+use crate::regions::{COARSE, DRAM, FINE, GIB, INTERMEDIATE, NONE, RESERVED, range};
 
-const GIB: u64 = 1 << 30;
-const DRAM: u64 = 2 * GIB;
-/// Codes of `RmiTrackingRegionState`.
-const RESERVED: u64 = 0;
-const NONE: u64 = 1;
-const FINE: u64 = 2;
-const COARSE: u64 = 3;
-const INTERMEDIATE: u64 = 4;
 const CONVENTIONAL: u64 = 0;
 
 /// The code of 2 MiB in this RMM.
@@ -30,10 +23,6 @@ const UNDELEGATE: Command = Command::GranuleRangeUndelegate;
 const CONTINUE: u64 = 0xd;
 const DONATE: u64 = 0x10d;
 const RECLAIM: u64 = 0x20d;
-
-fn range(base: u64, bytes: u64) -> PaRange {
-    PaRange::with_size(Pa::new(base), bytes).unwrap()
-}
 
 /// An RMM with regions of 2 MiB, 16 of them and a half.
 fn options(first: FirstTracking) -> Options {

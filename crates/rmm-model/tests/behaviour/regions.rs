@@ -6,20 +6,20 @@ use rmm_model::{GranuleState, Model, Options};
 
 use crate::host::{DIALECTS, Host, MIB2, PAGE};
 
-const GIB: u64 = 1 << 30;
-const DRAM: u64 = 2 * GIB;
+pub(crate) const GIB: u64 = 1 << 30;
+pub(crate) const DRAM: u64 = 2 * GIB;
 /// Codes of `RmiTrackingRegionState`.
-const RESERVED: u64 = 0;
-const NONE: u64 = 1;
-const FINE: u64 = 2;
-const COARSE: u64 = 3;
-const INTERMEDIATE: u64 = 4;
+pub(crate) const RESERVED: u64 = 0;
+pub(crate) const NONE: u64 = 1;
+pub(crate) const FINE: u64 = 2;
+pub(crate) const COARSE: u64 = 3;
+pub(crate) const INTERMEDIATE: u64 = 4;
 
 /// Regions of 2 MiB at 3 and 5 times 2 MiB: one untracked, one coarse.
 const UNTRACKED: u64 = DRAM + 3 * MIB2;
 const COARSELY: u64 = DRAM + 5 * MIB2;
 
-fn range(base: u64, bytes: u64) -> PaRange {
+pub(crate) fn range(base: u64, bytes: u64) -> PaRange {
     PaRange::with_size(Pa::new(base), bytes).unwrap()
 }
 
