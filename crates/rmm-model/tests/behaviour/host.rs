@@ -209,10 +209,15 @@ impl Host {
     /// A new Realm without any table except the root.
     pub(crate) fn bare_realm(&self) -> Realm {
         let (rd, root) = (self.fresh(1), self.fresh(1));
+        self.create_realm(rd, &self.params(root))
+    }
+
+    /// A new Realm with these parameters, whose descriptor is at `rd`.
+    pub(crate) fn create_realm(&self, rd: u64, params: &RealmParams) -> Realm {
         let page = self.page();
-        self.write(page, self.params(root).encode(self.dialect).unwrap().as_bytes());
+        self.write(page, params.encode(self.dialect).unwrap().as_bytes());
         self.done(Command::RealmCreate, &[rd, page]);
-        Realm { rd, root }
+        Realm { rd, root: params.rtt_base.raw() }
     }
 
     pub(crate) fn table(&self, realm: Realm, ipa: u64, level: u64) -> u64 {
@@ -294,7 +299,11 @@ impl Host {
 
     /// An active Realm with one runnable REC that runs `guest`, and that REC's run page.
     pub(crate) fn running(&self, guest: impl Guest + 'static) -> Running<'_> {
-        let realm = self.realm();
+        self.run(self.realm(), guest)
+    }
+
+    /// Gives a Realm its first REC, runnable, and activates it; the REC runs `guest`.
+    pub(crate) fn run(&self, realm: Realm, guest: impl Guest + 'static) -> Running<'_> {
         let rec = self.rec(realm, 0, true);
         self.done(Command::RealmActivate, &[realm.rd]);
         self.model.set_guest(Pa::new(realm.rd), 0, Box::new(guest));
@@ -320,6 +329,11 @@ impl Running<'_> {
         let mut enter = RecEnter::new_zeroed();
         enter.flags = flags;
         enter.gprs[..gprs.len()].copy_from_slice(gprs);
+        self.enter_with(&enter)
+    }
+
+    /// Enters with a record; returns the exit.
+    pub(crate) fn enter_with(&self, enter: &RecEnter) -> (ExitReason, RecExit) {
         self.host.write(self.run, enter.as_bytes());
         self.host.done(Command::RecEnter, &[self.rec, self.run]);
         let mut exit = RecExit::new_zeroed();
@@ -331,6 +345,11 @@ impl Running<'_> {
     pub(crate) fn refused(&self, flags: u64, expected: Status) {
         let mut enter = RecEnter::new_zeroed();
         enter.flags = flags;
+        self.refused_with(&enter, expected);
+    }
+
+    /// Enters with a record that must be refused.
+    pub(crate) fn refused_with(&self, enter: &RecEnter, expected: Status) {
         self.host.write(self.run, enter.as_bytes());
         self.host.fails(expected, Command::RecEnter, &[self.rec, self.run]);
     }

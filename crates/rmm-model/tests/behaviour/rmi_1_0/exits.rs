@@ -6,9 +6,8 @@ use rmi_abi::esr::{Esr, fault_address};
 use rmi_abi::run::{ExitReason, RecEnterFlags, RecExit};
 use rmi_abi::{Command, Ipa, Pa, Status};
 use rmm_model::{Action, GuestCpu, Outcome, Script, SysReg};
-use zerocopy::IntoBytes;
 
-use crate::host::{Host, PAGE, Realm, Running, SHARED};
+use crate::host::{Host, PAGE, Running, SHARED};
 
 const TRAP_WFI: u64 = RecEnterFlags::TRAP_WFI.bits();
 const TRAP_WFE: u64 = RecEnterFlags::TRAP_WFE.bits();
@@ -62,13 +61,9 @@ fn an_access_that_cannot_be_emulated_is_told_as_it_is() {
 
     // In the protected half nothing but the address of the page is told.
     let action = Action::Sync { esr: esr | 1 << 24, far: 0x1238, hpfar: 0x10 };
-    let running = host.realm();
-    let ram = [running.rd, 0, 4 * PAGE];
-    host.done(Command::RttInitRipas, &ram);
-    let rec = host.rec(running, 0, true);
-    host.done(Command::RealmActivate, &[running.rd]);
-    host.model.set_guest(Pa::new(running.rd), 0, Box::new(Script::new(vec![action])));
-    let running = Running { host: &host, realm: running, rec, run: host.page() };
+    let realm = host.realm();
+    host.done(Command::RttInitRipas, &[realm.rd, 0, 4 * PAGE]);
+    let running = host.run(realm, Script::new(vec![action]));
     let (_, exit) = running.enter(0, &[]);
     assert_eq!((exit.esr, exit.far, exit.hpfar, exit.gprs[0]), (0x9000_0007, 0, 0x10, 0));
     running.refused(EMUL_MMIO, Status::ErrorRec);
@@ -80,13 +75,10 @@ fn a_fetch_that_is_denied_reaches_the_host() {
     let host = Host::v1_0();
     let realm = host.realm();
     host.done(Command::RttInitRipas, &[realm.rd, 0, PAGE]);
-    let rec = host.rec(realm, 0, true);
-    host.done(Command::RealmActivate, &[realm.rd]);
     let fetch = |hpfar| Action::Sync { esr: 0x8200_000f, far: 0, hpfar };
     // Outside the protected half, and where nothing is, the Realm takes it.
     let actions = vec![fetch(SHARED >> 8), fetch(0x10), fetch(0)];
-    host.model.set_guest(Pa::new(realm.rd), 0, Box::new(Script::new(actions)));
-    let running = Running { host: &host, realm, rec, run: host.page() };
+    let running = host.run(realm, Script::new(actions));
     let (reason, exit) = running.enter(0, &[]);
     assert_eq!((reason, exit.esr, exit.hpfar), (ExitReason::Sync, 0x8000_000f, 0));
 }
@@ -118,17 +110,10 @@ fn fields_of_later_versions_are_zero() {
     let page = 0x1000;
     let realm = host.realm();
     host.populate(realm, page, 0x5a, 0);
-    let rec = host.rec(realm, 0, true);
-    host.done(Command::RealmActivate, &[realm.rd]);
     let mut call = Some(Action::host_call(Ipa::new(page)));
-    host.model.set_guest(
-        Pa::new(realm.rd),
-        0,
-        Box::new(move |_: &GuestCpu| {
-            call.take().unwrap_or(Action::Load { ipa: Ipa::new(SHARED), bytes: 4 })
-        }),
-    );
-    let running = Running { host: &host, realm, rec, run: host.page() };
+    let running = host.run(realm, move |_: &GuestCpu| {
+        call.take().unwrap_or(Action::Load { ipa: Ipa::new(SHARED), bytes: 4 })
+    });
     let (reason, exit) = running.enter(0, &[]);
     assert_eq!((reason, exit.imm, exit.plane), (ExitReason::HostCall, 0x5a5a, 0));
     assert_eq!(exit.gprs, [0x5a5a_5a5a_5a5a_5a5a; 31]);
@@ -139,15 +124,10 @@ fn fields_of_later_versions_are_zero() {
 /// What a program sees of exceptions that the hardware reports, each followed by an interrupt: the
 /// outcomes, and how far the program counter came.
 fn outcomes(host: &Host, sve: bool, exceptions: &[u64]) -> Vec<(Outcome, u64)> {
-    let (rd, root, page) = (host.fresh(1), host.fresh(1), host.page());
+    let (rd, root) = (host.fresh(1), host.fresh(1));
     let mut params = host.params(root);
     params.sve_vl = sve.then_some(0);
-    host.write(page, params.encode(host.dialect).unwrap().as_bytes());
-    host.done(Command::RealmCreate, &[rd, page]);
-    let realm = Realm { rd, root };
-    let rec = host.rec(realm, 0, true);
-    host.done(Command::RealmActivate, &[rd]);
-    let running = Running { host, realm, rec, run: host.page() };
+    let running = host.run(host.create_realm(rd, &params), Script::new(vec![]));
     exceptions
         .iter()
         .map(|esr| {

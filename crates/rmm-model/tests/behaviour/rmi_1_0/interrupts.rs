@@ -3,7 +3,7 @@
 use rmi_abi::run::{ExitReason, RecEnter, RecExit};
 use rmi_abi::{Command, Dialect, Status};
 use rmm_model::{Action, GuestCpu, Options, Script, SysReg};
-use zerocopy::{FromZeros, IntoBytes};
+use zerocopy::FromZeros;
 
 use crate::host::{Host, Running};
 
@@ -12,15 +12,15 @@ const ACTIVE: u64 = 1 << 63;
 const GROUP_1: u64 = 1 << 60;
 const EN: u64 = 1;
 
-fn enter(running: &Running<'_>, hcr: u64, lists: &[u64]) -> (ExitReason, RecExit) {
+fn record(hcr: u64, lists: &[u64]) -> RecEnter {
     let mut enter = RecEnter::new_zeroed();
     enter.gicv3_hcr = hcr;
     enter.gicv3_lrs[..lists.len()].copy_from_slice(lists);
-    running.host.write(running.run, enter.as_bytes());
-    running.host.done(Command::RecEnter, &[running.rec, running.run]);
-    let mut exit = RecExit::new_zeroed();
-    exit.as_mut_bytes().copy_from_slice(&running.host.read::<0x800>(running.run + 0x800));
-    (ExitReason::decode(exit.exit_reason, Dialect::V1_0), exit)
+    enter
+}
+
+fn enter(running: &Running<'_>, hcr: u64, lists: &[u64]) -> (ExitReason, RecExit) {
+    running.enter_with(&record(hcr, lists))
 }
 
 fn host(list_registers: u8) -> Host {
@@ -98,13 +98,8 @@ fn the_count_of_ended_interrupts_comes_back() {
 fn what_the_registers_may_be() {
     let host = host(2);
     let running = host.running(|_: &GuestCpu| Action::Interrupt);
-    let refused = |hcr: u64, lists: &[u64]| {
-        let mut enter = RecEnter::new_zeroed();
-        enter.gicv3_hcr = hcr;
-        enter.gicv3_lrs[..lists.len()].copy_from_slice(lists);
-        host.write(running.run, enter.as_bytes());
-        host.fails(Status::ErrorRec, Command::RecEnter, &[running.rec, running.run]);
-    };
+    let refused =
+        |hcr: u64, lists: &[u64]| running.refused_with(&record(hcr, lists), Status::ErrorRec);
     refused(1, &[]);
     refused(1 << 27, &[]);
     refused(0, &[PENDING | 1 << 61 | 27]);
@@ -120,11 +115,9 @@ fn what_the_registers_may_be() {
 fn the_order_of_checks() {
     let host = host(2);
     let running = host.script(vec![Action::psci_cpu_off()]);
-    let mut enter = RecEnter::new_zeroed();
+    let mut enter = record(1, &[]);
     enter.flags = 0b11;
-    enter.gicv3_hcr = 1;
-    host.write(running.run, enter.as_bytes());
-    host.fails(Status::ErrorRec, Command::RecEnter, &[running.rec, running.run]);
+    running.refused_with(&enter, Status::ErrorRec);
     // Nothing is written to the page of a run that did not take place.
     host.write(running.run + 0x800, &[0x77; 0x800]);
     host.fails(Status::ErrorRec, Command::RecEnter, &[running.rec, running.run]);
@@ -143,12 +136,8 @@ fn a_host_call_that_cannot_be_answered() {
     let host = host(2);
     let realm = host.realm();
     host.populate(realm, 0x1000, 0, 0);
-    let rec = host.rec(realm, 0, true);
-    host.done(Command::RealmActivate, &[realm.rd]);
     let call = Action::host_call(rmi_abi::Ipa::new(0x1100));
-    let script = Script::new(vec![call, Action::Interrupt]);
-    host.model.set_guest(rmi_abi::Pa::new(realm.rd), 0, Box::new(script));
-    let running = Running { host: &host, realm, rec, run: host.page() };
+    let running = host.run(realm, Script::new(vec![call, Action::Interrupt]));
     assert_eq!(enter(&running, 0, &[PENDING | 27]).0, ExitReason::HostCall);
     host.done(Command::DataDestroy, &[realm.rd, 0x1000]);
     let (reason, exit) = enter(&running, 1 << 1, &[PENDING | 30]);

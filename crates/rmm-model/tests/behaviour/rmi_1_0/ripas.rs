@@ -86,7 +86,7 @@ fn steps(hash: rmi_abi::realm::HashAlgorithm) -> [String; 5] {
     let mut options = Options::new(Dialect::V1_0);
     options.features[0] |= 1 << 26 | 4 << 27;
     let host = Host::new(options);
-    let (rd, page) = (host.fresh(1), host.page());
+    let rd = host.fresh(1);
     let root = host.fresh(3).next_multiple_of(2 * PAGE);
     let level = Level::L1;
     let geometry = rmi_abi::rtt::Geometry::with_start_level(40, level).unwrap();
@@ -96,9 +96,7 @@ fn steps(hash: rmi_abi::realm::HashAlgorithm) -> [String; 5] {
     params.num_wps = 3;
     params.rpv = [0xbb; 64];
     params.vmid = 77;
-    host.write(page, params.encode(host.dialect).unwrap().as_bytes());
-    host.done(Command::RealmCreate, &[rd, page]);
-    let realm = Realm { rd, root };
+    let realm = host.create_realm(rd, &params);
     let length = hash.digest_bytes().unwrap();
     let value = || {
         rim(&host, rd)[..length]
@@ -276,13 +274,10 @@ fn what_is_destroyed_ends_a_request() {
     host.done(Command::RttInitRipas, &[realm.rd, 0, 3 * PAGE]);
     host.map(realm, PAGE);
     host.done(Command::DataDestroy, &[realm.rd, PAGE]);
-    let rec = host.rec(realm, 0, true);
-    host.done(Command::RealmActivate, &[realm.rd]);
     let ask = Action::ipa_state_set(Ipa::new(0), Ipa::new(3 * PAGE), Ripas::Ram, 0);
-    host.model.set_guest(Pa::new(realm.rd), 0, Box::new(move |_: &GuestCpu| ask));
-    let running = Running { host: &host, realm, rec, run: host.page() };
+    let running = host.run(realm, move |_: &GuestCpu| ask);
     running.enter(0, &[]);
-    let set = |base| host.call(Command::RttSetRipas, &[realm.rd, rec, base, 3 * PAGE]);
+    let set = |base| host.call(Command::RttSetRipas, &[realm.rd, running.rec, base, 3 * PAGE]);
     assert_eq!(set(0)[..2], [0, PAGE]);
     assert_eq!(set(PAGE)[..2], [rtt_error(Level::L3), 0]);
 }

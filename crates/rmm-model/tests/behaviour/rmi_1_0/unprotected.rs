@@ -3,7 +3,6 @@
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Dialect, Pa};
 use rmm_model::Options;
-use zerocopy::IntoBytes;
 
 use crate::host::{Host, MIB2, PAGE, SHARED, rtt_error};
 
@@ -113,12 +112,10 @@ fn wide_addresses_have_their_top_bits_below() {
     let mut options = Options::new(Dialect::V1_0);
     options.features[0] |= 1 << 8;
     let host = Host::new(options);
-    let (rd, root, page) = (host.fresh(1), host.fresh(1), host.page());
+    let (rd, root) = (host.fresh(1), host.fresh(1));
     let mut params = host.params(root);
     params.lpa2 = true;
-    host.write(page, params.encode(host.dialect).unwrap().as_bytes());
-    host.done(Command::RealmCreate, &[rd, page]);
-    let realm = crate::host::Realm { rd, root };
+    let realm = host.create_realm(rd, &params);
     for level in 1..=3 {
         host.table(realm, SHARED, level);
     }
