@@ -8,11 +8,12 @@ use realm_sdk::builder::{
     RegionProblem, Served, ShadowTable,
 };
 use realm_sdk::host::command::AuxTree;
-use realm_sdk::host::{CountingLedger, Host, SessionOptions};
+use realm_sdk::host::{CountingLedger, Host};
 use realm_sdk::rec::exit::PsciNotice;
 use realm_sdk::rec::{Answer, Exit, Rec};
-use realm_sdk::sro::{FixedPool, open};
+use realm_sdk::sro::FixedPool;
 use rmm_model::{Action, Model, Options, Script};
+use test_support::Scale;
 
 const RAM: u64 = 1 << 30;
 /// The unprotected half of a Realm of 40 bits.
@@ -31,14 +32,13 @@ fn with_granule(granule: GranuleSize, dialect: Dialect) {
     let mut memory = model.take_memory();
     let mut pool = FixedPool::<32>::new();
     pool.add(memory.take_front(512 * bytes).unwrap()).unwrap();
-    let mut session = SessionOptions::default();
-    session.granule_size = granule;
-    let rmm = open(Host::new(&model, &model).with_ledger(&ledger), session, &mut pool).unwrap();
+    let host = Host::new(&model, &model).with_ledger(&ledger);
+    let rmm = test_support::open_with(host, granule, &mut pool);
     let mut config = RealmConfig::new(40);
     config.num_aux_planes = 1;
     config.plane_tables = Some(PlaneTables::PerPlane);
-    let parts = 1 << (granule.shift() - GranuleSize::Size4KiB.shift());
-    let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(16 * parts).collect();
+    let parts = Scale::new(granule).shadow_tables(16);
+    let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(parts).collect();
     let mut fixed = FixedRecords::new();
     let records = Records::new(&mut fixed, &mut tables, &mut []);
     let mut realm = Realm::create(&rmm, &config, records, &mut pool).unwrap();

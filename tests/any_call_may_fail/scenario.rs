@@ -2,7 +2,6 @@
 //! Realm boots and turns itself off.
 
 use realm_sdk::abi::address::MIN_GRANULE;
-use realm_sdk::abi::desc::BlockSize;
 use realm_sdk::abi::rtt::Ripas;
 use realm_sdk::abi::{Command, Dialect, GranuleSize, Ipa, Pa, PaRange};
 use realm_sdk::builder::{
@@ -18,11 +17,11 @@ use realm_sdk::rec::exit::{PsciNotice, RipasChange};
 use realm_sdk::rec::{Answer, Exit, Rec};
 use realm_sdk::sro::{CallbackMemory, FixedPool, GranuleSet, Pool, RecObject, open};
 use rmm_model::{Action, GranuleState, Model, Options, Script};
+use test_support::Scale;
 
 use crate::runtime::{self, Stop};
 
 const DRAM: u64 = 16 << 20;
-const BLOCK: u64 = 2 << 20;
 pub(crate) const RAM: u64 = 0x4000_0000;
 
 /// A scenario, with the RMM and the fault that it runs with.
@@ -80,12 +79,8 @@ impl Ending {
 
     /// Whether it is [`Ending::GOOD`], with memory for granules of this size.
     pub(crate) fn is_good(&self, granule: GranuleSize) -> bool {
-        self.host == Scale(granule).of(DRAM) / MIN_GRANULE
-            && self.quarantined == 0
-            && self.lost.is_empty()
-            && self.not_undelegated.is_empty()
-            && self.succeeded
-            && self.balanced
+        let host = Scale::new(granule).of(DRAM) / MIN_GRANULE;
+        *self == Self { host, ..Self::GOOD }
     }
 
     /// Panics if a granule is lost, or if the host has a token for one that is not undelegated.
@@ -172,7 +167,7 @@ impl Scenario {
     /// Runs the scenario; says how it ended and whether the fault was injected.
     pub(crate) fn run(&self) -> (Ending, bool) {
         let mut options = Options::new(self.dialect);
-        let scale = Scale(self.granule);
+        let scale = Scale::new(self.granule);
         options.dram = PaRange::with_size(options.dram.base(), scale.of(DRAM)).unwrap();
         if self.granule != GranuleSize::Size4KiB {
             options = options.with_all_granules();
@@ -231,24 +226,9 @@ impl Scenario {
     }
 }
 
-/// The size of granules, by which lengths change: each is some blocks of 2 MiB and some pages.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Scale(pub(crate) GranuleSize);
-
-impl Scale {
-    /// Length of as many blocks and pages.
-    pub(crate) fn of(self, bytes: u64) -> u64 {
-        bytes / BLOCK * BlockSize::Level2.bytes(self.0) + bytes % BLOCK / MIN_GRANULE * self.page()
-    }
-
-    fn page(self) -> u64 {
-        self.0.bytes()
-    }
-
-    /// An address so far from the start of RAM.
-    fn ram(self, offset: u64) -> Ipa {
-        Ipa::new(RAM + self.of(offset))
-    }
+/// An address so far from the start of RAM.
+fn ram(scale: Scale, offset: u64) -> Ipa {
+    Ipa::new(RAM + scale.of(offset))
 }
 
 /// The parts of `whole` that are in none of `parts`, and those that are in two of them.
@@ -275,13 +255,13 @@ fn session<P: Platform>(
     course: Course,
     scale: Scale,
 ) -> bool {
-    let page = scale.page();
+    let page = scale.page;
     let mut pool = FixedPool::<32>::new();
-    pool.set_granule_size(scale.0);
-    pool.add(heap.take(Pool::pages_bytes(scale.0), page).unwrap()).unwrap();
+    pool.set_granule_size(scale.granule);
+    pool.add(heap.take(Pool::pages_bytes(scale.granule), page).unwrap()).unwrap();
     pool.add(heap.take(64 * page, 16 * page).unwrap()).unwrap();
     let mut options = SessionOptions::default();
-    options.granule_size = scale.0;
+    options.granule_size = scale.granule;
     // Enough for one busy answer, and small for an RMM that is always busy.
     options.retry_budget = RetryBudget { busy: 3, blocked: 3, steps: 50, ..RetryBudget::default() };
     let Ok(rmm) = open(platform, options, &mut pool) else {
@@ -302,9 +282,9 @@ fn realm<P: Platform>(
     pool: &mut FixedPool<32>,
     heap: &mut Heap,
 ) -> bool {
-    let scale = Scale(rmm.granule_size());
-    let parts = 1 << (scale.0.shift() - GranuleSize::Size4KiB.shift());
-    let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(16 * parts).collect();
+    let scale = Scale::new(rmm.granule_size());
+    let parts = scale.shadow_tables(16);
+    let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(parts).collect();
     let (mut fixed, mut shared) = (FixedRecords::new(), [const { None }; 16]);
     let records = Records::new(&mut fixed, &mut tables, &mut shared);
     let Ok(mut realm) = Realm::create(rmm, &RealmConfig::new(36), records, pool) else {
@@ -347,17 +327,17 @@ fn build<P: Platform>(
     recs: &mut Vec<RecObject>,
     scale: Scale,
 ) -> bool {
-    let page = scale.page();
+    let page = scale.page;
     let image = vec![0xa5; usize::try_from(5 * page / 2).unwrap()];
     let mut regions = [
         Region::new(
-            scale.ram(0x3000),
+            ram(scale, 0x3000),
             heap.take(scale.of(0x20_0000), scale.of(0x20_0000)).unwrap(),
             Content::Unspecified,
         ),
         Region::new(Ipa::new(RAM), heap.take(3 * page, page).unwrap(), Content::Measured(&image)),
         Region::new(
-            scale.ram(0x40_0000),
+            ram(scale, 0x40_0000),
             heap.take(scale.of(0x40_0000), scale.of(0x20_0000)).unwrap(),
             Content::Unspecified,
         ),
@@ -390,11 +370,11 @@ fn build<P: Platform>(
     let first = vec![
         Action::Store { ipa: uart, bytes: 4, value: 1 },
         Action::Load { ipa: uart, bytes: 1 },
-        Action::ipa_state_set(scale.ram(0x40_1000), scale.ram(0x40_3000), Ripas::Empty, 0),
-        Action::Store { ipa: scale.ram(0x2000), bytes: 2, value: 7 },
-        Action::host_call(scale.ram(0x2000)),
-        Action::ipa_state_set(scale.ram(0x80_0000), scale.ram(0x80_1000), Ripas::Ram, 0),
-        Action::Load { ipa: scale.ram(0x80_0000), bytes: 8 },
+        Action::ipa_state_set(ram(scale, 0x40_1000), ram(scale, 0x40_3000), Ripas::Empty, 0),
+        Action::Store { ipa: ram(scale, 0x2000), bytes: 2, value: 7 },
+        Action::host_call(ram(scale, 0x2000)),
+        Action::ipa_state_set(ram(scale, 0x80_0000), ram(scale, 0x80_1000), Ripas::Ram, 0),
+        Action::Load { ipa: ram(scale, 0x80_0000), bytes: 8 },
         Action::psci_cpu_on(1, RAM, 0),
         Action::psci_system_off(),
     ];

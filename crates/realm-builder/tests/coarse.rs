@@ -20,6 +20,7 @@ use rmi_host::{
 };
 use rmm_model::{FirstTracking, GranuleState, Model, Options, RegionOptions};
 use sro::{CallbackMemory, FineRegion, FineRegions, FixedPool, GranuleSet, Session};
+use test_support::Scale;
 
 const DRAM: u64 = 0x8000_0000;
 const MIB2: u64 = 2 << 20;
@@ -125,7 +126,7 @@ fn lifecycle<P: Platform>(shape: Shape, vmm: &mut Vmm<P>) -> bool {
     }
     let image = [7; 0x1000];
     let granule = shape.granule.bytes();
-    let parts = 8 << (shape.granule.shift() - 12);
+    let parts = Scale::new(shape.granule).shadow_tables(8);
     let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(parts).collect();
     let (mut fixed, mut shared) = (FixedRecords::new(), [const { None }; 2]);
     let records = Records::new(&mut fixed, &mut tables, &mut shared);

@@ -11,9 +11,10 @@ use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::rtt::Level;
 use rmi_abi::{Dialect, GranuleSize, Ipa, IpaRange, Pa, PaRange};
 use rmi_host::command::SharedAccess;
-use rmi_host::{AnyDialect, CountingLedger, Host, ServedDialect, SessionOptions, Undelegated};
+use rmi_host::{AnyDialect, CountingLedger, Host, ServedDialect, Undelegated};
 use rmm_model::{Model, Options};
 use sro::{CallbackMemory, FixedPool};
+use test_support::Scale;
 
 const SIZES: [GranuleSize; 3] =
     [GranuleSize::Size4KiB, GranuleSize::Size16KiB, GranuleSize::Size64KiB];
@@ -27,7 +28,7 @@ fn options(dialect: Dialect) -> Options {
 
 /// Storage for `tables` tables of granules of a size.
 fn shadow_tables(granule: GranuleSize, tables: usize) -> Vec<ShadowTable> {
-    let parts = tables << (granule.shift() - 12);
+    let parts = Scale::new(granule).shadow_tables(tables);
     std::iter::repeat_with(ShadowTable::new).take(parts).collect()
 }
 
@@ -39,10 +40,8 @@ fn whole_realm<D: ServedDialect>(dialect: Dialect, granule: GranuleSize, grows: 
     let mut pool = FixedPool::<32>::new();
     let bytes = granule.bytes();
     pool.add(all.take_front(512 * bytes).unwrap()).unwrap();
-    let mut session = SessionOptions::default();
-    session.granule_size = granule;
     let host = Host::new(&model, &model).with_ledger(&ledger).with_dialect::<D>();
-    let rmm = sro::open(host, session, &mut pool).unwrap();
+    let rmm = test_support::open_with(host, granule, &mut pool);
     assert_eq!(rmm.granule_size(), granule);
     // The pages through which the host and the RMM communicate are granules.
     for page in [pool.pages().list.range(), pool.pages().page.range()] {
@@ -64,12 +63,7 @@ fn whole_realm<D: ServedDialect>(dialect: Dialect, granule: GranuleSize, grows: 
     // Content that fills one granule and begins a second one; a block behind it.
     let content: Vec<u8> = (0..bytes + 0x123).map(|n| (n % 251) as u8).collect();
     let block = geometry.entry_bytes(Level::L2);
-    let mut take = |bytes, alignment| {
-        let base = all.base().align_up(alignment).unwrap();
-        let before = base.checked_offset_from(all.base()).unwrap();
-        pool_of(&mut all, before);
-        all.take_front(bytes).unwrap()
-    };
+    let mut take = |bytes, alignment| test_support::take_aligned(&mut all, bytes, alignment);
     let mut regions = [
         Region::new(Ipa::new(RAM + block), take(block, block), Content::Unspecified),
         Region::new(Ipa::new(RAM), take(2 * bytes, bytes), Content::Measured(&content)),
@@ -165,13 +159,6 @@ fn pool_put(memory: Undelegated) -> u64 {
     let bytes = memory.bytes();
     let _ = memory.into_raw();
     bytes
-}
-
-/// Skips memory.
-fn pool_of(all: &mut Undelegated, bytes: u64) {
-    if bytes > 0 {
-        pool_put(all.take_front(bytes).unwrap());
-    }
 }
 
 #[test]

@@ -19,9 +19,7 @@ use rmi_abi::rtt::{Geometry, Level};
 use rmi_abi::{Dialect, GranuleSize, PaRange};
 use rmi_conduits::counting::Counting;
 use rmi_host::granules::{AnyGranules, HostOwned};
-use rmi_host::{
-    CountingLedger, Host, HostAccess, Platform, SessionOptions, Simulated, Undelegated, leaked,
-};
+use rmi_host::{CountingLedger, Host, HostAccess, Platform, Simulated, Undelegated, leaked};
 use rmm_model::{Model, Options};
 use sro::{CallbackMemory, FixedPool, GranuleSet};
 
@@ -99,16 +97,14 @@ fn run_on(
     let (dialect, leaked_before) = (setting.dialect, leaked());
     let (conduit, ledger) = (Counting::new(rmm), CountingLedger::new());
     let whole = memory.range();
-    let parts = 1 << (setting.granule.shift() - GranuleSize::Size4KiB.shift());
     let mut pool = FixedPool::<64>::new();
     pool.add(memory.take_front(256 * setting.granule.bytes()).unwrap()).unwrap();
     let mut heap = Heap::new((0..4096).map(|_| AnyGranules::empty()).collect());
     heap.insert(memory).unwrap();
     let platform = Host::new(&conduit, rmm).with_ledger(&ledger);
-    let mut options = SessionOptions::default();
-    options.granule_size = setting.granule;
-    let rmm = sro::open(platform, options, &mut pool).unwrap();
-    let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(128 * parts).collect();
+    let rmm = test_support::open_with(platform, setting.granule, &mut pool);
+    let parts = test_support::Scale::new(setting.granule).shadow_tables(128);
+    let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(parts).collect();
     let mut shared: Vec<SharedRecord> = std::iter::repeat_with(|| None).take(128).collect();
     let mut fixed = FixedRecords::new();
     let records = Records::new(&mut fixed, &mut tables, &mut shared);

@@ -102,10 +102,7 @@ impl<'m> Fixture<'m> {
 
     /// Memory at an aligned block address.
     fn block(&mut self) -> Undelegated {
-        let base = self.memory.base();
-        let aligned = base.align_up(MIB2).unwrap();
-        drop(self.host(aligned.raw() - base.raw()));
-        self.host(MIB2)
+        test_support::take_aligned(&mut self.memory, MIB2, MIB2)
     }
 }
 
