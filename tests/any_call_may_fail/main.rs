@@ -45,20 +45,12 @@ fn calls(dialect: Dialect, fault: Fault) -> impl Iterator<Item = u64> {
     (first % stride..).step_by(usize::try_from(stride).unwrap())
 }
 
-/// The command that does the same in a dialect.
+/// The command that does the same in a dialect; or else, what 1.0 has instead, or before.
 fn in_dialect(command: Command, dialect: Dialect) -> Command {
-    match command {
-        _ if command.form(dialect).is_some() => command,
-        Command::GranuleRangeDelegate => Command::GranuleDelegate,
-        Command::GranuleRangeUndelegate => Command::GranuleUndelegate,
-        Command::RttDataMap => Command::DataCreateUnknown,
-        Command::RttDataUnmap => Command::DataDestroy,
-        Command::RttUnprotMap => Command::RttMapUnprotected,
-        Command::RttUnprotUnmap => Command::RttUnmapUnprotected,
-        // What 1.0 does without, by what it has instead, or before.
+    test_support::equivalent(command, dialect).unwrap_or(match command {
         Command::RealmTerminate => Command::RealmActivate,
         _ => Command::RecAuxCount,
-    }
+    })
 }
 
 /// Whether a fault makes the RMM execute the command and then deny it unambiguously; or, in 1.0,

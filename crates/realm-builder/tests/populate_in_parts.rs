@@ -8,6 +8,7 @@ use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::{CountingLedger, FixedQuarantine, Host, Registers, Undelegated};
 use rmm_model::{Model, Options};
 use sro::{CallbackMemory, FixedPool, Pool};
+use test_support::equivalent;
 
 const PAGE: u64 = 0x1000;
 /// Calls that populating makes.
@@ -19,17 +20,6 @@ const COMMANDS: [Command; 6] = [
     Command::GranuleRangeUndelegate,
     Command::RttCreate,
 ];
-
-/// The command that does the same in a dialect.
-fn in_dialect(command: Command, dialect: Dialect) -> Command {
-    match command {
-        _ if command.form(dialect).is_some() => command,
-        Command::RttDataMapInit => Command::DataCreate,
-        Command::RttDataMap => Command::DataCreateUnknown,
-        Command::GranuleRangeDelegate => Command::GranuleDelegate,
-        _ => Command::GranuleUndelegate,
-    }
-}
 
 /// A region: its content, its number of pages, and its distance from the previous one, in the Realm
 /// and in memory.
@@ -83,7 +73,7 @@ proptest! {
         // The first delegations are those for the Realm itself.
         let number =
             if command == Command::GranuleRangeDelegate && !ranges { number } else { number % 10 };
-        let rule = Rule::command(in_dialect(command, dialect), dialect);
+        let rule = Rule::command(equivalent(command, dialect).unwrap(), dialect);
         let conduit: Injecting<_, fn(&Registers) -> bool> =
             Injecting::by_rule(&model, rule.nth(number), fault);
         let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<64>::new());

@@ -9,10 +9,12 @@ extern crate alloc;
 
 mod altered;
 mod crafted;
+mod equivalent;
 mod scale;
 
 pub use altered::Altered;
 pub use crafted::{Crafted, CraftedHost, CraftedMemory};
+pub use equivalent::equivalent;
 pub use scale::Scale;
 
 use rmi_abi::{Dialect, GranuleSize};
