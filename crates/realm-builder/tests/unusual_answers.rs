@@ -5,16 +5,33 @@
 
 use std::cell::Cell;
 
-use realm_builder::{Realm, RealmConfig, RealmStorage};
+use realm_builder::{Active, Realm, RealmConfig, RealmStorage};
+use rmi_abi::result::OpMemReq;
 use rmi_abi::rtt::Level;
-use rmi_abi::{Command, Dialect, Ipa, ResultWord, Status};
-use rmi_host::{CountingLedger, FixedQuarantine, Host, Registers};
-use sro::{CallbackMemory, FixedPool, Pool};
-use test_support::Altered;
+use rmi_abi::{Command, Dialect, GranuleSize, Ipa, IpaRange, ResultWord, Status};
+use rmi_conduits::counting::Counting;
+use rmi_host::command::SharedAccess;
+use rmi_host::{
+    Conduit, CountingLedger, FixedQuarantine, Host, Platform, Registers, Rmm, Undelegated,
+};
+use rmm_model::{Model, Options};
+use sro::{CallbackMemory, FixedPool};
+use test_support::{Altered, take_aligned};
 
 const D: Dialect = Dialect::V1_0;
 const PAGE: u64 = 0x1000;
 const BLOCK: u64 = 2 << 20;
+
+/// A Realm of 40 bits whose tables begin at level 1.
+fn active<'r, P: Platform>(
+    rmm: &'r Rmm<P>,
+    storage: &'r mut RealmStorage<32, 8>,
+    pool: &mut FixedPool<64>,
+) -> Realm<'r, P, Active> {
+    let mut config = RealmConfig::new(40);
+    config.start_level = Some(Level::L1);
+    Realm::create(rmm, &config, storage, pool).unwrap().activate().unwrap()
+}
 
 /// DATA_DESTROY is always answered with this status.
 fn tear_down(status: Status) -> u64 {
@@ -34,19 +51,13 @@ fn tear_down(status: Status) -> u64 {
     let ledger = CountingLedger::new();
     let quarantine = FixedQuarantine::<64>::new();
     let mut memory = model.take_memory();
-    let mut pool = FixedPool::<64>::new();
-    pool.add(memory.take_back(Pool::PAGES + 64 * PAGE).unwrap()).unwrap();
+    let mut pool = test_support::pool::<64>(&mut memory, 64 * PAGE);
     let platform = Host::new(&conduit, &model).with_ledger(&ledger).with_quarantine(&quarantine);
     let rmm = test_support::open(platform, &mut pool);
     let mut storage = RealmStorage::<32, 8>::new();
-    let mut config = RealmConfig::new(40);
-    config.start_level = Some(Level::L1);
-    let realm = Realm::create(&rmm, &config, &mut storage, &mut pool).unwrap();
-    let realm = realm.activate().unwrap();
-    let skip = memory.base().align_up(BLOCK).unwrap();
-    let skip = skip.checked_offset_from(memory.base()).unwrap();
-    let _ = memory.take_front(skip);
-    realm.map(&mut pool, Ipa::new(0), memory.take_front(BLOCK).unwrap()).unwrap();
+    let realm = active(&rmm, &mut storage, &mut pool);
+    let block = take_aligned(&mut memory, BLOCK, BLOCK);
+    realm.map(&mut pool, Ipa::new(0), block).unwrap();
     let mut host = CallbackMemory::freeing(&mut pool, |memory| {
         let _ = memory.into_raw();
     });
@@ -67,9 +78,6 @@ fn error_tracking_ends() {
 
 /// What a range command began is ended with a status that says why.
 fn share_ended_by(status: Status) -> (u64, u32) {
-    use rmi_abi::result::OpMemReq;
-    use rmi_host::Conduit;
-    use rmi_host::command::SharedAccess;
     let d = Dialect::V2_0Bet3;
     let model = test_support::model(d);
     let (mapped, unmapped) = (Cell::new(false), Cell::new(0));
@@ -103,14 +111,10 @@ fn share_ended_by(status: Status) -> (u64, u32) {
         },
     };
     let mut memory = model.take_memory();
-    let mut pool = FixedPool::<64>::new();
-    pool.add(memory.take_back(Pool::PAGES + 64 * PAGE).unwrap()).unwrap();
+    let mut pool = test_support::pool::<64>(&mut memory, 64 * PAGE);
     let rmm = test_support::open(Host::new(&conduit, &model), &mut pool);
     let mut storage = RealmStorage::<32, 8>::new();
-    let mut config = RealmConfig::new(40);
-    config.start_level = Some(Level::L1);
-    let realm = Realm::create(&rmm, &config, &mut storage, &mut pool).unwrap();
-    let realm = realm.activate().unwrap();
+    let realm = active(&rmm, &mut storage, &mut pool);
     let shared = memory.take_front(PAGE).unwrap();
     let failed =
         realm.share(&mut pool, Ipa::new(1 << 39), shared, SharedAccess::MEMORY).unwrap_err();
@@ -130,12 +134,9 @@ fn memory_that_a_realm_may_access_is_not_the_hosts() {
 
 #[test]
 fn a_part_of_a_larger_granule_is_no_progress() {
-    use rmi_abi::GranuleSize;
-    use rmi_host::SessionOptions;
-    use rmi_host::command::SharedAccess;
     let d = Dialect::V2_0Bet3;
     let granule = GranuleSize::Size64KiB;
-    let model = rmm_model::Model::new(rmm_model::Options::new(d).with_all_granules()).unwrap();
+    let model = Model::new(Options::new(d).with_all_granules()).unwrap();
     let lies = Cell::new(true);
     let conduit = Altered {
         model: &model,
@@ -148,19 +149,17 @@ fn a_part_of_a_larger_granule_is_no_progress() {
     let mut memory = model.take_memory();
     let mut pool = FixedPool::<64>::new();
     pool.add(memory.take_back(64 * granule.bytes()).unwrap()).unwrap();
-    let mut session = SessionOptions::default();
-    session.granule_size = granule;
-    let rmm = sro::open(Host::new(&conduit, &model), session, &mut pool).unwrap();
+    let rmm = test_support::open_with(Host::new(&conduit, &model), granule, &mut pool);
     let mut storage = RealmStorage::<64, 8>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     let realm = realm.activate().unwrap();
     let shared = memory.take_front(granule.bytes()).unwrap();
     let at = Ipa::new(1 << 39);
     realm.share(&mut pool, at, shared, SharedAccess::MEMORY).unwrap();
-    let range = rmi_abi::IpaRange::with_size(at, granule.bytes()).unwrap();
+    let range = IpaRange::with_size(at, granule.bytes()).unwrap();
     let mut back = Vec::new();
     let result = {
-        let free = |memory: rmi_host::Undelegated| back.push(memory.into_raw());
+        let free = |memory: Undelegated| back.push(memory.into_raw());
         realm.unshare(&mut CallbackMemory::freeing(&mut pool, free), range)
     };
     assert!(result.is_err(), "{result:?}");
@@ -172,26 +171,17 @@ fn a_part_of_a_larger_granule_is_no_progress() {
 /// table of level 2 stay valid.
 #[test]
 fn no_table_is_destroyed_with_blocks_in_it() {
-    use rmi_conduits::counting::Counting;
-    use rmi_host::command::SharedAccess;
     let model = test_support::model(D);
     let conduit = Counting::new(&model);
     let mut memory = model.take_memory();
-    let mut pool = FixedPool::<64>::new();
-    pool.add(memory.take_back(Pool::PAGES + 64 * PAGE).unwrap()).unwrap();
+    let mut pool = test_support::pool::<64>(&mut memory, 64 * PAGE);
     let rmm = test_support::open(Host::new(&conduit, &model), &mut pool);
     let mut storage = RealmStorage::<32, 8>::new();
-    let mut config = RealmConfig::new(40);
-    config.start_level = Some(Level::L1);
-    let realm = Realm::create(&rmm, &config, &mut storage, &mut pool).unwrap();
-    let realm = realm.activate().unwrap();
-    let skip = memory.base().align_up(BLOCK).unwrap();
-    let skip = skip.checked_offset_from(memory.base()).unwrap();
-    let _ = memory.take_front(skip);
-    let blocks = memory.take_front(2 * BLOCK).unwrap();
+    let realm = active(&rmm, &mut storage, &mut pool);
+    let blocks = take_aligned(&mut memory, 2 * BLOCK, BLOCK);
     realm.share(&mut pool, Ipa::new((1 << 39) + BLOCK), blocks, SharedAccess::MEMORY).unwrap();
     assert_eq!(conduit.counts(Command::RttMapUnprotected, D).issued, 2);
-    let free = |memory: rmi_host::Undelegated| {
+    let free = |memory: Undelegated| {
         let _ = memory.into_raw();
     };
     assert_eq!(realm.tear_down(&mut CallbackMemory::freeing(&mut pool, free), []).error, None);
