@@ -1,5 +1,5 @@
 //! Delegation on an RMM whose tracking regions the host can change: granules that are skipped,
-//! COARSE regions that are rolled back or blocked, and parts of them.
+//! COARSE regions that are rolled back or blocked, parts of them, and answers that no host expects.
 #![expect(clippy::unwrap_used, reason = "tests")]
 #![expect(unsafe_code, reason = "a test calls the model behind the back of the session")]
 
@@ -54,11 +54,20 @@ impl Machine {
         blocked: u32,
         memory: &mut Undelegated,
     ) -> Session<'m, C> {
+        let budget = RetryBudget { blocked, busy: 3, steps: 20, ..RetryBudget::default() };
+        self.session_with(conduit, budget, memory)
+    }
+
+    fn session_with<'m, C: Conduit>(
+        &'m self,
+        conduit: &'m C,
+        budget: RetryBudget,
+        memory: &mut Undelegated,
+    ) -> Session<'m, C> {
         let mut options = SessionOptions::default();
         options.dialect = Some(DIALECT);
         options.tracking_region = Some(TrackingRegion::with_code(MIB2, TrackingRegionSize(1)));
-        options.retry_budget =
-            RetryBudget { blocked, busy: 3, steps: 20, ..RetryBudget::default() };
+        options.retry_budget = budget;
         let platform = Host::new(conduit, &self.model)
             .with_ledger(&self.ledger)
             .with_quarantine(&self.quarantine);
@@ -67,15 +76,22 @@ impl Machine {
 
     /// A call that the session does not know of.
     fn call(&self, command: Command, base: u64, top: u64) -> u64 {
-        let fid = u64::from(command.fid(DIALECT).unwrap().0);
         // SAFETY: the model has its own memory.
-        let [x0, ..] = unsafe { self.model.call([fid, base, top, 0, 0, 0, 0, 0]) };
+        let [x0, ..] = unsafe { self.model.call([fid(command), base, top, 0, 0, 0, 0, 0]) };
         x0
     }
 
     fn is_all_host(&self) -> bool {
         self.model.census().undelegated == self.model.census().total
     }
+}
+
+fn fid(command: Command) -> u64 {
+    command.fid(DIALECT).unwrap().0.into()
+}
+
+fn is(command: Command, call: &Registers) -> bool {
+    call[0] == fid(command)
 }
 
 fn region(memory: &mut Undelegated) -> Undelegated {
@@ -193,10 +209,9 @@ struct Answers {
 
 impl Answers {
     fn answer(&self, call: &Registers) -> Option<Registers> {
-        let is = |command: Command| call[0] == u64::from(command.fid(DIALECT).unwrap().0);
         let word = match () {
-            () if is(DELEGATE) => self.delegate.take()?,
-            () if is(UNDELEGATE) => self.undelegate.take()?,
+            () if is(DELEGATE, call) => self.delegate.take()?,
+            () if is(UNDELEGATE, call) => self.undelegate.take()?,
             () => return None,
         };
         Some([word, call[1], 0, 0, 0, 0, 0, 0])
@@ -275,4 +290,62 @@ fn a_part_whose_state_is_unclear_is_proved_by_its_region() {
     rmm.recover(delegated, reason, &mut |host| back.push((host.base(), host.bytes())));
     assert!(machine.is_all_host());
     assert_eq!(machine.ledger.balance().outstanding(), 0);
+}
+
+#[test]
+fn what_is_left_of_a_region_that_was_proved_in_part_is_not_lost() {
+    let machine = Machine::new(FirstTracking::Coarse, |_| ());
+    let calls = Cell::new(None);
+    let conduit = Altered {
+        model: &machine.model,
+        instead: |call: &Registers| {
+            if !is(UNDELEGATE, call) {
+                return None;
+            }
+            let n = calls.get()?;
+            calls.set(Some(n + 1));
+            match n {
+                // Refused, and after the proof by delegation one granule is undelegated.
+                0 => {
+                    Some([ResultWord::from_status(Status::ErrorInput).0, call[1], 0, 0, 0, 0, 0, 0])
+                }
+                1 => Some([0, call[1] + PAGE, 0, 0, 0, 0, 0, 0]),
+                _ => None,
+            }
+        },
+    };
+    let mut memory = machine.model.take_memory();
+    let rmm = machine.session_with(&conduit, RetryBudget::default(), &mut memory);
+    let delegated = rmm.delegate(region(&mut memory)).unwrap();
+    let reason = QuarantineReason::NotReclaimed { command: Command::GranuleTrackingSet };
+    let mut back = 0;
+    calls.set(Some(0));
+    rmm.recover(delegated, reason, &mut |host| back += host.bytes());
+    let mut kept = 0;
+    machine.quarantine.for_each(|range, _| kept += range.bytes());
+    assert_eq!(back + kept, MIB2);
+    assert_eq!(machine.ledger.balance().leaked, 0);
+}
+
+/// RMI_BLOCKED as the specification has it: nothing changed, the call is to be repeated later.
+#[test]
+fn an_operation_that_stays_blocked_keeps_its_memory() {
+    let machine = Machine::new(FirstTracking::Coarse, |regions| regions.coarse_steps = 3);
+    let blocked = Cell::new(false);
+    let conduit = Altered {
+        model: &machine.model,
+        instead: |call: &Registers| {
+            let word = ResultWord::from_status(Status::Blocked).0;
+            let is_blocked = blocked.get() && is(Command::OpContinue, call);
+            is_blocked.then_some([word, 0, 0, 0, 0, 0, 0, 0])
+        },
+    };
+    let mut memory = machine.model.take_memory();
+    let rmm = machine.session_with(&conduit, RetryBudget::default(), &mut memory);
+    blocked.set(true);
+    let failed = rmm.delegate(region(&mut memory)).unwrap_err();
+    assert!(!failed.error.is_clean(), "{:?}", failed.error);
+    assert_eq!(failed.error.status(), Some(Status::Blocked));
+    assert_eq!((failed.delegated.bytes(), failed.host.bytes()), (MIB2, 0));
+    assert!(machine.model.open_operations() > 0);
 }
