@@ -6,6 +6,7 @@
 
 use std::thread;
 
+use realm_sdk::abi::realm::OptionalParameter;
 use realm_sdk::abi::{Dialect, Ipa};
 use realm_sdk::builder::{Content, Realm, RealmConfig, RealmStorage, RecStart, Region};
 use realm_sdk::conduits::counting::Counting;
@@ -31,7 +32,7 @@ where
     P::Conduit: Sync,
 {
     let mut config = RealmConfig::new(40);
-    if rmm.dialect() == Dialect::V1_0 {
+    if OptionalParameter::Vmid.exists_in(rmm.dialect()) {
         config.vmid = vmid;
     }
     let mut memory = memory;
