@@ -76,8 +76,6 @@ fn parse_args(args: impl IntoIterator<Item = OsString>) -> Result<Option<Options
 
 /// A dialect; the model plays all of them.
 fn dialect(name: &str) -> Result<Dialect, String> {
-    Dialect::ALL
-        .into_iter()
-        .find(|dialect| dialect.name() == name)
-        .ok_or_else(|| format!("the dialects of the model are {}", ModelOptions::dialect_names()))
+    name.parse()
+        .map_err(|_| format!("the dialects of the model are {}", ModelOptions::dialect_names()))
 }

@@ -137,10 +137,8 @@ fn parse_args(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, le
 
 /// A dialect; the model plays all of them.
 fn dialect(name: &str) -> Result<Dialect, String> {
-    Dialect::ALL
-        .into_iter()
-        .find(|dialect| dialect.name() == name)
-        .ok_or_else(|| format!("the dialects of the model are {}", ModelOptions::dialect_names()))
+    name.parse()
+        .map_err(|_| format!("the dialects of the model are {}", ModelOptions::dialect_names()))
 }
 
 fn granule(name: &str) -> Result<GranuleSize, &'static str> {
