@@ -109,7 +109,7 @@ where
         let begun = self.mark();
         let mut guests = Vec::new();
         let mut built = Ok(());
-        for ((vmid, placement), number) in (0..).zip(&placements).zip(0_usize..) {
+        for (number, placement) in (0..).zip(&placements) {
             let build = Build {
                 rmm: self.rmm,
                 cpus: placement,
@@ -117,7 +117,7 @@ where
                 files: self.files,
                 options,
                 name: format!("linux {number}"),
-                vmid,
+                vmid: number,
             };
             match build.guest(&mut memory) {
                 Ok(guest) => guests.push(guest),
