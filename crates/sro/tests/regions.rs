@@ -278,15 +278,14 @@ proptest! {
             Status::ErrorGlobal,
         ];
         let (at, status) = (fault.0, statuses[fault.1]);
-        let faults = if is_faulty { Fault::Delay { status, times: 1 } } else {
-            Fault::Delay { status: Status::Busy, times: 0 }
-        };
+        let is_refused = is_faulty && at % 2 == 0;
+        let fault = Fault::Delay { status, times: 1 };
         // The change of a region is refused once; operations that are under way go on.
         let rule = Rule::command(Command::GranuleTrackingSet, Dialect::V2_0Bet3);
-        let conduit = if at % 2 == 0 && is_faulty {
-            Injecting::by_rule(&model, rule, faults)
+        let conduit = if is_refused {
+            Injecting::by_rule(&model, rule, fault)
         } else {
-            Injecting::once(&model, u64::MAX, faults)
+            Injecting::once(&model, u64::MAX, fault)
         };
         let ledger = CountingLedger::new();
         let quarantine = FixedQuarantine::<64>::new();
@@ -295,7 +294,7 @@ proptest! {
             .with_quarantine(&quarantine);
         let mut memory = model.take_memory();
         let (mut pool, session) = open(platform, &mut memory);
-        pool.add(memory.take().take()).unwrap();
+        pool.add(memory.take()).unwrap();
         let mut fine = fine_regions::<4>();
         for (kind, first, count) in changes {
             let range = range(first, (first + count).min(REGIONS));
@@ -316,7 +315,6 @@ proptest! {
         let balance = ledger.balance();
         prop_assert_eq!(balance.outstanding(), 0);
         prop_assert_eq!(balance.quarantined, kept / PAGE);
-        let is_refused = is_faulty && at % 2 == 0;
         if !fails && !is_refused {
             prop_assert_eq!(kept, 0);
             prop_assert_eq!(fine.donated_bytes(), 0);
