@@ -68,6 +68,18 @@ impl<'k, K: Kernel> Calls<'k, K> {
         result.map_err(|errno| self.error(operation, errno))
     }
 
+    /// An ioctl that `kvm-ioctls` lacks, and that says nothing but that it is done.
+    fn request(
+        &self,
+        operation: Operation,
+        fd: BorrowedFd<'_>,
+        request: Request,
+        structure: &mut [u8],
+    ) -> Result<()> {
+        let call = Call { request, structure, source: None };
+        self.check(operation, self.kernel.call(fd, call)).map(|_| ())
+    }
+
     /// KVM_CHECK_EXTENSION of `/dev/kvm`, or of a VM.
     pub fn check_extension(&self, fd: BorrowedFd<'_>, capability: u32) -> Result<u32> {
         self.check(Operation::CheckExtension, self.kernel.check_extension(fd, capability))
@@ -129,7 +141,6 @@ impl<'k, K: Kernel> Calls<'k, K> {
         self.action(Operation::InitRipas, vm, Action::InitRipas, Some(&range.bytes()))
     }
 
-    /// KVM_ARM_RMI_INIT_RIPAS.
     /// KVM_ARM_RMI_INIT_RIPAS: makes a slot RAM, after memory was populated.
     pub fn init_ripas_of_slot(
         &self,
@@ -141,8 +152,7 @@ impl<'k, K: Kernel> Calls<'k, K> {
         let mut structure = [0; 64];
         uapi::put(&mut structure, 0, &base.to_le_bytes());
         uapi::put(&mut structure, 8, &size.to_le_bytes());
-        let call = Call { request, structure: &mut structure, source: None };
-        self.check(Operation::InitRipas, self.kernel.call(vm, call)).map(|_| ())
+        self.request(Operation::InitRipas, vm, request, &mut structure)
     }
 
     /// Makes the Realm ready to run (v5 to v10).
@@ -227,10 +237,7 @@ impl<'k, K: Kernel> Calls<'k, K> {
             error_offset: 0,
             reserved: [0; 88],
         };
-        let mut structure = attributes.bytes();
-        let call = Call { request, structure: &mut structure, source: None };
-        let done = self.kernel.call(memfd, call);
-        self.check(Operation::SetGuestMemfdAttributes, done).map(|_| ())
+        self.request(Operation::SetGuestMemfdAttributes, memfd, request, &mut attributes.bytes())
     }
 
     /// Gives pages of a guest_memfd back.
@@ -281,9 +288,7 @@ impl<'k, K: Kernel> Calls<'k, K> {
             return Err(self.error(Operation::CompletePsci, Errno::ENOTTY));
         };
         let completion = PsciComplete { target_mpidr, psci_status, padding: [0; 12] };
-        let mut structure = completion.bytes();
-        let call = Call { request, structure: &mut structure, source: None };
-        self.check(Operation::CompletePsci, self.kernel.call(vcpu, call)).map(|_| ())
+        self.request(Operation::CompletePsci, vcpu, request, &mut completion.bytes())
     }
 
     /// The end of the set-up of a vCPU as a REC, where there is one.
