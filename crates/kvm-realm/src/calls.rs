@@ -64,7 +64,7 @@ impl<'k, K: Kernel> Calls<'k, K> {
         CallError::new(operation, errno, self.generation)
     }
 
-    fn check<T>(&self, operation: Operation, result: kernel::Result<T>) -> Result<T> {
+    pub(crate) fn check<T>(&self, operation: Operation, result: kernel::Result<T>) -> Result<T> {
         result.map_err(|errno| self.error(operation, errno))
     }
 

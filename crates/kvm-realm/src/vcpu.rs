@@ -113,8 +113,7 @@ impl<'k, K: Kernel> RealmVcpu<'k, K> {
         geometry: Option<Geometry>,
         id: u64,
     ) -> Result<Self, CallError> {
-        let vcpu = calls.kernel.create_vcpu(vm, id);
-        let vcpu = vcpu.map_err(|errno| calls.error(Operation::CreateVcpu, errno))?;
+        let vcpu = calls.check(Operation::CreateVcpu, calls.kernel.create_vcpu(vm, id))?;
         Ok(Self::new(calls, vcpu, geometry))
     }
 
@@ -128,8 +127,7 @@ impl<'k, K: Kernel> RealmVcpu<'k, K> {
         vcpu: BorrowedFd<'_>,
         geometry: Option<Geometry>,
     ) -> Result<Self, CallError> {
-        let vcpu = calls.kernel.open_vcpu(vcpu);
-        let vcpu = vcpu.map_err(|errno| calls.error(Operation::CreateVcpu, errno))?;
+        let vcpu = calls.check(Operation::CreateVcpu, calls.kernel.open_vcpu(vcpu))?;
         Ok(Self::new(calls, vcpu, geometry))
     }
 
@@ -155,7 +153,7 @@ impl<'k, K: Kernel> RealmVcpu<'k, K> {
         power: Power,
     ) -> Result<(), CallError> {
         let preferred = self.calls.kernel.preferred_target(vm);
-        let preferred = preferred.map_err(|e| self.calls.error(Operation::PreferredTarget, e))?;
+        let preferred = self.calls.check(Operation::PreferredTarget, preferred)?;
         let chosen = [
             (VCPU_PSCI_0_2, true),
             (VCPU_POWER_OFF, power == Power::Off),
@@ -175,15 +173,11 @@ impl<'k, K: Kernel> RealmVcpu<'k, K> {
             None | Some(Err(Errno::ENOENT)) => self.vcpu.init(&init),
             Some(done) => done,
         };
-        self.check(Operation::InitVcpu, done)?;
+        self.calls.check(Operation::InitVcpu, done)?;
         if features.sve {
-            self.check(Operation::FinalizeVcpu, self.vcpu.finalize(VCPU_SVE))?;
+            self.calls.check(Operation::FinalizeVcpu, self.vcpu.finalize(VCPU_SVE))?;
         }
         Ok(())
-    }
-
-    fn check<T>(&self, operation: Operation, result: Result<T, Errno>) -> Result<T, CallError> {
-        result.map_err(|errno| self.calls.error(operation, errno))
     }
 
     /// Sets a register. Of a Realm, X0 to X7 and the program counter are what vCPU 0 starts with;
@@ -195,7 +189,7 @@ impl<'k, K: Kernel> RealmVcpu<'k, K> {
     /// [`RealmVcpu::init`].
     pub fn set_register(&self, register: Register, value: u64) -> Result<(), CallError> {
         let set = self.vcpu.set_one_reg(register.id(), &value.to_le_bytes());
-        self.check(Operation::SetRegister, set)
+        self.calls.check(Operation::SetRegister, set)
     }
 
     /// Reads a register. Of a Realm, only those of the last hypercall and MPIDR_EL1 mean anything.
@@ -206,7 +200,7 @@ impl<'k, K: Kernel> RealmVcpu<'k, K> {
     pub fn register(&self, register: Register) -> Result<u64, CallError> {
         let mut value = [0; 8];
         let got = self.vcpu.get_one_reg(register.id(), &mut value);
-        self.check(Operation::GetRegister, got)?;
+        self.calls.check(Operation::GetRegister, got)?;
         Ok(u64::from_le_bytes(value))
     }
 
@@ -225,7 +219,7 @@ impl<'k, K: Kernel> RealmVcpu<'k, K> {
     ///
     /// [`CallError`], of KVM_RUN, when the run page cannot be mapped.
     pub fn kick(&self) -> Result<Kick, CallError> {
-        self.check(Operation::Run, Kick::new(self.vcpu.as_fd()))
+        self.calls.check(Operation::Run, Kick::new(self.vcpu.as_fd()))
     }
 
     /// Runs it until its next exit. Before the exit is returned, its refusing answer is written
@@ -245,7 +239,7 @@ impl<'k, K: Kernel> RealmVcpu<'k, K> {
         let mut page = [0; RUN_BYTES];
         self.vcpu.read_run(0, &mut page);
         let exit = Exit::decode(returned, &page, self.context);
-        let mut exit = self.check(Operation::Run, exit)?;
+        let mut exit = self.calls.check(Operation::Run, exit)?;
         match &mut exit {
             Exit::MmioLoad(load) => {
                 self.vcpu.write_run(MMIO_DATA, &[0; 8]);

@@ -51,7 +51,7 @@ impl Ram {
         } else {
             HostMemory::map(length)
         };
-        let host = host.map_err(|errno| calls.error(Operation::MapSharedSide, errno))?;
+        let host = calls.check(Operation::MapSharedSide, host)?;
         Ok(Self { base, bytes, host, guest_memfd, offset: 0 })
     }
 }
