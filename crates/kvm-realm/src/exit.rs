@@ -15,16 +15,15 @@
 
 use crate::errno::Errno;
 use crate::memory::MemoryFault;
-use crate::uapi::EXIT_MEMORY_FAULT;
+use crate::uapi::{EXIT_MEMORY_FAULT, get_u32, get_u64, run};
 
 /// Bytes of the run page that are looked at: its header, and the description of the exit.
-pub const RUN_BYTES: usize = 288;
+pub const RUN_BYTES: usize = run::EXIT + run::EXIT_BYTES;
 
-/// Offsets in `struct kvm_run`, and exit reasons. Source: Linux, `include/uapi/linux/kvm.h`.
-pub(crate) const REASON: usize = 8;
-pub(crate) const DESCRIPTION: usize = 32;
-pub(crate) const MMIO_DATA: usize = DESCRIPTION + 8;
-pub(crate) const TIO_RESPONSE: usize = DESCRIPTION + 48;
+/// Offsets of answers in `struct kvm_run`, and exit reasons. Source: Linux,
+/// `include/uapi/linux/kvm.h`.
+pub(crate) const MMIO_DATA: usize = run::EXIT + 8;
+pub(crate) const TIO_RESPONSE: usize = run::EXIT + 48;
 const UNKNOWN: u32 = 0;
 const HYPERCALL: u32 = 3;
 pub(crate) const MMIO: u32 = 6;
@@ -270,15 +269,9 @@ pub enum SystemEventKind {
 /// A run page, as far as it is looked at.
 pub type RunPage = [u8; RUN_BYTES];
 
-fn u32_at(page: &RunPage, at: usize) -> u32 {
-    let field = page.get(at..).and_then(|rest| rest.first_chunk());
-    field.map_or(0, |field| u32::from_le_bytes(*field))
-}
-
+/// A word of the description of the exit.
 fn word(page: &RunPage, index: usize) -> u64 {
-    let at = index.checked_mul(8).and_then(|offset| offset.checked_add(DESCRIPTION));
-    let field = at.and_then(|at| page.get(at..)).and_then(|rest| rest.first_chunk());
-    field.map_or(0, |field| u64::from_le_bytes(*field))
+    get_u64(page, run::EXIT + 8 * index)
 }
 
 impl Exit {
@@ -293,7 +286,7 @@ impl Exit {
         page: &RunPage,
         context: Context,
     ) -> Result<Self, Errno> {
-        let reason = u32_at(page, REASON);
+        let reason = get_u32(page, run::EXIT_REASON);
         match returned {
             Err(Errno::EINTR) => return Ok(Self::Interrupted),
             Err(Errno::EAGAIN) => return Ok(Self::Again { times: 1 }),
@@ -324,9 +317,9 @@ impl Exit {
                 Self::DeviceMapping(DeviceMapping { flags, number, device, base, top, physical })
             }
             SYSTEM_EVENT => {
-                let count = usize::try_from(u32_at(page, DESCRIPTION + 4)).unwrap_or(DATA_WORDS);
+                let count = usize::try_from(get_u32(page, run::EXIT + 4)).unwrap_or(DATA_WORDS);
                 Self::System(SystemEvent {
-                    kind: match u32_at(page, DESCRIPTION) {
+                    kind: match get_u32(page, run::EXIT) {
                         1 => SystemEventKind::Shutdown,
                         2 => SystemEventKind::Reset,
                         3 => SystemEventKind::Crash,
@@ -342,11 +335,11 @@ impl Exit {
                 address: word(page, 1) & !context.shared_bit,
             },
             INTERNAL_ERROR => Self::InternalError {
-                number: u32_at(page, DESCRIPTION),
-                first: if u32_at(page, DESCRIPTION + 4) > 0 { word(page, 1) } else { 0 },
+                number: get_u32(page, run::EXIT),
+                first: if get_u32(page, run::EXIT + 4) > 0 { word(page, 1) } else { 0 },
             },
             FAIL_ENTRY => {
-                Self::FailEntry { reason: word(page, 0), cpu: u32_at(page, DESCRIPTION + 8) }
+                Self::FailEntry { reason: word(page, 0), cpu: get_u32(page, run::EXIT + 8) }
             }
             _ => unknown,
         })
@@ -354,9 +347,9 @@ impl Exit {
 
     /// An access to a device; `None` for a length that no access has.
     fn mmio(page: &RunPage, address: u64) -> Option<Self> {
-        let bytes = u8::try_from(u32_at(page, DESCRIPTION + 16)).ok()?;
+        let bytes = u8::try_from(get_u32(page, run::EXIT + 16)).ok()?;
         let bits = u32::from(bytes).checked_mul(8).filter(|bits| (8..=64).contains(bits))?;
-        let is_write = page.get(DESCRIPTION + 20).is_some_and(|byte| *byte != 0);
+        let is_write = page.get(run::EXIT + 20).is_some_and(|byte| *byte != 0);
         Some(if is_write {
             let value = word(page, 1) & (u64::MAX >> (64 - bits));
             Self::MmioStore(MmioStore { address, bytes, value })

@@ -7,9 +7,8 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::errno::Errno;
+use crate::uapi::run;
 
-/// Offset of `immediate_exit` in the run page.
-const IMMEDIATE_EXIT: usize = 1;
 /// Bytes that are mapped. The kernel maps whole pages, of whichever size.
 const BYTES: usize = 0x1000;
 
@@ -59,7 +58,7 @@ impl Kick {
     fn flag(&self) -> &AtomicU8 {
         // SAFETY: the byte is within the mapping, which exists as long as `self`. The kernel and
         // other mappings of the page access it as a byte, at any time, which an atomic allows.
-        unsafe { AtomicU8::from_ptr(self.page.as_ptr().add(IMMEDIATE_EXIT)) }
+        unsafe { AtomicU8::from_ptr(self.page.as_ptr().add(run::IMMEDIATE_EXIT)) }
     }
 
     /// Makes KVM_RUN return, until [`Kick::clear`]. A signal to the thread that runs the vCPU comes

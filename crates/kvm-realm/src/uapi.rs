@@ -143,13 +143,23 @@ pub(crate) fn put(bytes: &mut [u8], offset: usize, field: &[u8]) {
     }
 }
 
-/// The 64 bits at `offset`; bytes outside are zero.
-pub(crate) fn get_u64(bytes: &[u8], offset: usize) -> u64 {
-    let mut field = [0; 8];
+/// The field at `offset`; bytes outside are zero.
+fn get<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
+    let mut field = [0; N];
     for (target, source) in field.iter_mut().zip(bytes.iter().skip(offset)) {
         *target = *source;
     }
-    u64::from_le_bytes(field)
+    field
+}
+
+/// The 32 bits at `offset`; bytes outside are zero.
+pub(crate) fn get_u32(bytes: &[u8], offset: usize) -> u32 {
+    u32::from_le_bytes(get(bytes, offset))
+}
+
+/// The 64 bits at `offset`; bytes outside are zero.
+pub(crate) fn get_u64(bytes: &[u8], offset: usize) -> u64 {
+    u64::from_le_bytes(get(bytes, offset))
 }
 
 structure! {

@@ -17,14 +17,14 @@ use thiserror::Error;
 use crate::calls::Calls;
 use crate::errno::Errno;
 use crate::error::{CallError, Operation};
-use crate::exit::{Context, DESCRIPTION, Exit, MMIO_DATA, REASON, RUN_BYTES, TIO_RESPONSE};
+use crate::exit::{Context, Exit, MMIO_DATA, RUN_BYTES, TIO_RESPONSE};
 use crate::generation::Steps;
 use crate::kernel::{Kernel, Vcpu, VcpuInit};
 use crate::kick::Kick;
 use crate::registers::Register;
 use crate::uapi::{
     EXIT_MEMORY_FAULT, VCPU_PMU_V3, VCPU_POWER_OFF, VCPU_PSCI_0_2, VCPU_PTRAUTH_ADDRESS,
-    VCPU_PTRAUTH_GENERIC, VCPU_SVE,
+    VCPU_PTRAUTH_GENERIC, VCPU_SVE, run,
 };
 
 /// What SMCCC returns for a function that there is not.
@@ -276,10 +276,10 @@ impl<'k, K: Kernel> RealmVcpu<'k, K> {
     /// look at the reason of the last exit only for devices.
     fn forget_fault(&mut self) {
         let mut reason = [0; 4];
-        self.vcpu.read_run(REASON, &mut reason);
+        self.vcpu.read_run(run::EXIT_REASON, &mut reason);
         if u32::from_le_bytes(reason) == EXIT_MEMORY_FAULT {
-            self.vcpu.write_run(REASON, &[0; 4]);
-            self.vcpu.write_run(DESCRIPTION, &[0; 24]);
+            self.vcpu.write_run(run::EXIT_REASON, &[0; 4]);
+            self.vcpu.write_run(run::EXIT, &[0; 24]);
         }
     }
 
