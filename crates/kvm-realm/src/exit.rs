@@ -33,8 +33,6 @@ const INTERNAL_ERROR: u32 = 17;
 const SYSTEM_EVENT: u32 = 24;
 const ARM_NISV: u32 = 28;
 const ARM64_TIO: u32 = 44;
-/// Words of an internal error, and of a system event, at most.
-const DATA_WORDS: usize = 16;
 
 /// What an exit's meaning depends on, beside the run page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -274,6 +272,12 @@ fn word(page: &RunPage, index: usize) -> u64 {
     get_u64(page, run::EXIT + 8 * index)
 }
 
+/// The first word of a system event or an internal error, which say how many they have; 0 without
+/// one.
+fn first_datum(page: &RunPage) -> u64 {
+    if get_u32(page, run::EXIT + 4) > 0 { word(page, 1) } else { 0 }
+}
+
 impl Exit {
     /// What a run page says after KVM_RUN returned this. Registers and counts, which are not in the
     /// page, are zeros.
@@ -316,28 +320,24 @@ impl Exit {
                 let [flags, number, device, base, top, physical, _] = words;
                 Self::DeviceMapping(DeviceMapping { flags, number, device, base, top, physical })
             }
-            SYSTEM_EVENT => {
-                let count = usize::try_from(get_u32(page, run::EXIT + 4)).unwrap_or(DATA_WORDS);
-                Self::System(SystemEvent {
-                    kind: match get_u32(page, run::EXIT) {
-                        1 => SystemEventKind::Shutdown,
-                        2 => SystemEventKind::Reset,
-                        3 => SystemEventKind::Crash,
-                        other => SystemEventKind::Unknown(other),
-                    },
-                    first: if count > 0 { word(page, 1) } else { 0 },
-                })
-            }
+            SYSTEM_EVENT => Self::System(SystemEvent {
+                kind: match get_u32(page, run::EXIT) {
+                    1 => SystemEventKind::Shutdown,
+                    2 => SystemEventKind::Reset,
+                    3 => SystemEventKind::Crash,
+                    other => SystemEventKind::Unknown(other),
+                },
+                first: first_datum(page),
+            }),
             SHUTDOWN => Self::Off,
             UNKNOWN if context.is_off_unknown => Self::Off,
             ARM_NISV => Self::Undecoded {
                 syndrome: word(page, 0),
                 address: word(page, 1) & !context.shared_bit,
             },
-            INTERNAL_ERROR => Self::InternalError {
-                number: get_u32(page, run::EXIT),
-                first: if get_u32(page, run::EXIT + 4) > 0 { word(page, 1) } else { 0 },
-            },
+            INTERNAL_ERROR => {
+                Self::InternalError { number: get_u32(page, run::EXIT), first: first_datum(page) }
+            }
             FAIL_ENTRY => {
                 Self::FailEntry { reason: word(page, 0), cpu: get_u32(page, run::EXIT + 8) }
             }
