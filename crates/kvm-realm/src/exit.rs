@@ -13,6 +13,8 @@
 //!
 //! [`RealmVcpu::run`]: crate::vcpu::RealmVcpu::run
 
+use rmi_abi::psci::PsciFunction;
+
 use crate::errno::Errno;
 use crate::memory::MemoryFault;
 use crate::uapi::{EXIT_MEMORY_FAULT, get_u32, get_u64, run};
@@ -163,17 +165,22 @@ impl Hypercall {
     #[must_use]
     pub fn psci(&self) -> Option<PsciCall> {
         let [x1, x2, x3, ..] = self.arguments;
-        Some(match self.function {
-            0x8400_0001 | 0xc400_0001 => PsciCall::CpuSuspend,
-            0x8400_0002 => PsciCall::CpuOff,
-            0x8400_0003 | 0xc400_0003 => {
+        let function = u32::try_from(self.function).ok()?;
+        if !matches!(function, 0x8400_0000..=0x8400_001f | 0xc400_0000..=0xc400_001f) {
+            return None;
+        }
+        Some(match PsciFunction::from(function) {
+            PsciFunction::CpuSuspend32 | PsciFunction::CpuSuspend64 => PsciCall::CpuSuspend,
+            PsciFunction::CpuOff => PsciCall::CpuOff,
+            PsciFunction::CpuOn32 | PsciFunction::CpuOn64 => {
                 PsciCall::CpuOn { target_mpidr: x1, entry: x2, context_id: x3 }
             }
-            0x8400_0004 | 0xc400_0004 => PsciCall::AffinityInfo { target_mpidr: x1, level: x2 },
-            0x8400_0008 => PsciCall::SystemOff,
-            0x8400_0009 => PsciCall::SystemReset,
-            0x8400_0000..=0x8400_001f | 0xc400_0000..=0xc400_001f => PsciCall::Other,
-            _ => return None,
+            PsciFunction::AffinityInfo32 | PsciFunction::AffinityInfo64 => {
+                PsciCall::AffinityInfo { target_mpidr: x1, level: x2 }
+            }
+            PsciFunction::SystemOff => PsciCall::SystemOff,
+            PsciFunction::SystemReset => PsciCall::SystemReset,
+            _ => PsciCall::Other,
         })
     }
 }
