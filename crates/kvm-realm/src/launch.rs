@@ -148,6 +148,11 @@ pub enum StepError<S, E = CallError> {
 }
 
 impl<S, E> StepError<S, E> {
+    /// A step that failed: the state again, or the end.
+    fn new(state: S, error: E, is_final: bool) -> Self {
+        if is_final { Self::Dead(error) } else { Self::Refused { state, error } }
+    }
+
     /// Why.
     pub const fn error(&self) -> &E {
         match self {
@@ -196,13 +201,6 @@ struct Base<'k, K> {
     memory: RealmMemory,
 }
 
-impl<K: Kernel> Base<'_, K> {
-    /// A step that failed: the state again, or the end.
-    fn refuse<S, E>(state: S, error: E, is_final: bool) -> StepError<S, E> {
-        if is_final { StepError::Dead(error) } else { StepError::Refused { state, error } }
-    }
-}
-
 /// A VM that is to be a Realm, with a plan that was checked.
 #[derive(Debug)]
 pub struct Configured<'k, 'c, K> {
@@ -247,7 +245,7 @@ impl<'k, 'c, K: Kernel> Configured<'k, 'c, K> {
                 let Self { base, plan } = self;
                 Ok(Created { base, regions: plan.regions, progress: Progress::default() })
             }
-            Err(error) => Err(Base::<K>::refuse(self, error, error.is_final())),
+            Err(error) => Err(StepError::new(self, error, error.is_final())),
         }
     }
 
@@ -292,7 +290,7 @@ impl<'k, 'c, K: Kernel> Created<'k, 'c, K> {
         let Base { calls, vm, memory } = &mut self.base;
         match self.progress.go_on(calls, vm.as_fd(), memory, &self.regions) {
             Ok(()) => Ok(Populated { base: self.base, bytes: self.progress.bytes, finalized: 0 }),
-            Err(error) => Err(Base::<K>::refuse(self, error, error.is_final())),
+            Err(error) => Err(StepError::new(self, error, error.is_final())),
         }
     }
 }
@@ -332,7 +330,7 @@ impl<'k, K: Kernel> Populated<'k, K> {
     {
         match self.finish(vcpus) {
             Ok(()) => Ok(Running { base: self.base }),
-            Err(error) => Err(Base::<K>::refuse(self, error, error.is_final())),
+            Err(error) => Err(StepError::new(self, error, error.is_final())),
         }
     }
 
