@@ -1,12 +1,13 @@
 //! Making KVM_RUN of another thread return.
-#![expect(unsafe_code, reason = "maps the run page a second time")]
+#![expect(unsafe_code, reason = "accesses a second mapping of the run page")]
 
 use std::fmt;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::errno::Errno;
+use crate::host_memory::HostMemory;
 use crate::uapi::run;
 
 /// Bytes that are mapped. The kernel maps whole pages, of whichever size.
@@ -34,25 +35,7 @@ impl Kick {
     ///
     /// That of `mmap`.
     pub fn new(vcpu: BorrowedFd<'_>) -> Result<Self, Errno> {
-        // SAFETY: a new mapping at an address that the kernel chooses.
-        let page = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                BYTES,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED,
-                vcpu.as_raw_fd(),
-                0,
-            )
-        };
-        let failed = page == libc::MAP_FAILED;
-        match NonNull::new(page.cast()).filter(|_| !failed) {
-            Some(page) => Ok(Self { page }),
-            None => {
-                let error = std::io::Error::last_os_error().raw_os_error();
-                Err(Errno::new(error.unwrap_or_default()))
-            }
-        }
+        Ok(Self { page: HostMemory::map_file(vcpu, 0, BYTES)?.base() })
     }
 
     fn flag(&self) -> &AtomicU8 {
