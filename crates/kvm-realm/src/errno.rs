@@ -1,6 +1,6 @@
 //! Error numbers of Linux.
 
-use std::fmt;
+use std::{fmt, io};
 
 /// An error number of Linux, as a system call reports it.
 ///
@@ -62,6 +62,18 @@ impl Errno {
         Self(number)
     }
 
+    /// The error of an operation of the standard library. One without a number, which no system
+    /// call has failed with, is `EIO`.
+    #[expect(clippy::needless_pass_by_value, reason = "it is given to `map_err`")]
+    pub(crate) fn of(error: io::Error) -> Self {
+        error.raw_os_error().map_or(Self::EIO, Self)
+    }
+
+    /// The error of the system call that this thread has made last.
+    pub(crate) fn last() -> Self {
+        Self::of(io::Error::last_os_error())
+    }
+
     /// Its number.
     #[must_use]
     pub const fn number(self) -> i32 {
@@ -86,7 +98,7 @@ impl fmt::Debug for Errno {
 
 impl std::error::Error for Errno {}
 
-impl From<Errno> for std::io::Error {
+impl From<Errno> for io::Error {
     fn from(errno: Errno) -> Self {
         Self::from_raw_os_error(errno.0)
     }

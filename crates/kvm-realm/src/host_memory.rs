@@ -2,8 +2,8 @@
 #![expect(unsafe_code, reason = "writes to memory that a guest may change at the same time")]
 
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr;
 use std::ptr::NonNull;
-use std::{io, ptr};
 
 use thiserror::Error;
 
@@ -79,7 +79,7 @@ impl HostMemory {
         match NonNull::new(base.cast::<u8>()).filter(|_| base != libc::MAP_FAILED) {
             // SAFETY: the mapping is new, and is never removed; nothing else has its address.
             Some(base) => Ok(unsafe { Self::new(base, bytes) }),
-            None => Err(Errno::new(io::Error::last_os_error().raw_os_error().unwrap_or_default())),
+            None => Err(Errno::last()),
         }
     }
 

@@ -118,7 +118,7 @@ pub enum PlanError {
 
 impl From<std::io::Error> for PlanError {
     fn from(error: std::io::Error) -> Self {
-        Self::Descriptor(Errno::new(error.raw_os_error().unwrap_or_default()))
+        Self::Descriptor(Errno::of(error))
     }
 }
 

@@ -3,7 +3,6 @@
 
 use std::ffi::c_ulong;
 use std::fs;
-use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::ptr;
@@ -55,13 +54,9 @@ fn errno(error: kvm_ioctls::Error) -> Errno {
     Errno::new(error.errno())
 }
 
-fn last_errno() -> Errno {
-    Errno::new(io::Error::last_os_error().raw_os_error().unwrap_or_default())
-}
-
 /// What an ioctl returns.
 fn returned(value: i32) -> Result<u32> {
-    u32::try_from(value).map_err(|_| last_errno())
+    u32::try_from(value).map_err(|_| Errno::last())
 }
 
 /// `/dev/kvm` or a VM of the caller: for the ioctl that both have.
@@ -226,13 +221,13 @@ impl Kernel for Linux {
         // discarded.
         match unsafe { libc::madvise(memory.base().as_ptr().cast(), memory.bytes(), advice) } {
             0 => Ok(()),
-            _ => Err(last_errno()),
+            _ => Err(Errno::last()),
         }
     }
 }
 
 fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
-    fd.try_clone_to_owned().map_err(|error| Errno::new(error.raw_os_error().unwrap_or_default()))
+    fd.try_clone_to_owned().map_err(Errno::of)
 }
 
 /// A vCPU of this machine's kernel, with its run page.
@@ -282,7 +277,7 @@ impl Vcpu for LinuxVcpu {
         // mapped, and which this exclusive borrow keeps from being read meanwhile.
         match unsafe { vmm_sys_util::ioctl::ioctl(&self.0, KVM_RUN) } {
             0 => Ok(()),
-            _ => Err(last_errno()),
+            _ => Err(Errno::last()),
         }
     }
 

@@ -133,7 +133,7 @@ impl Kernel for FakeKernel {
         let Object::Vcpu(vm, index) = self.shared.lock().object(vcpu)? else {
             return Err(Errno::ENOTTY);
         };
-        let file = vcpu.try_clone_to_owned().map_err(super::memfd::errno)?;
+        let file = vcpu.try_clone_to_owned().map_err(Errno::of)?;
         Ok(FakeVcpu { shared: Arc::clone(&self.shared), file: file.into(), vm, vcpu: index })
     }
 

@@ -103,7 +103,7 @@ impl Machine {
         vm.realm.add_data(ipa, is_measured, content.clone())?;
         let at = (ipa - slot.base).saturating_add(offset);
         let file = self.file(Object::Gmem(vm_index, gmem)).ok_or(Errno::EFAULT)?;
-        file.write_all_at(&content, at).map_err(super::memfd::errno)
+        file.write_all_at(&content, at).map_err(Errno::of)
     }
 
     /// A call that only some kernels have.

@@ -93,8 +93,8 @@ impl Machine {
     /// That of the system, when it has no more files.
     pub(super) fn open(&mut self, object: Object, bytes: u64) -> Result<OwnedFd, Errno> {
         let file = memfd::create(bytes)?;
-        let metadata = file.metadata().map_err(memfd::errno)?;
-        let for_user = file.as_fd().try_clone_to_owned().map_err(memfd::errno)?;
+        let metadata = file.metadata().map_err(Errno::of)?;
+        let for_user = file.as_fd().try_clone_to_owned().map_err(Errno::of)?;
         self.files.insert((metadata.dev(), metadata.ino()), (object, file));
         Ok(for_user)
     }
@@ -105,8 +105,8 @@ impl Machine {
     ///
     /// `ENOTTY` for one of something else.
     pub(super) fn object(&self, fd: BorrowedFd<'_>) -> Result<Object, Errno> {
-        let duplicate = fd.try_clone_to_owned().map_err(memfd::errno)?;
-        let metadata = File::from(duplicate).metadata().map_err(memfd::errno)?;
+        let duplicate = fd.try_clone_to_owned().map_err(Errno::of)?;
+        let metadata = File::from(duplicate).metadata().map_err(Errno::of)?;
         let file = self.files.get(&(metadata.dev(), metadata.ino()));
         file.map(|(object, _)| *object).ok_or(Errno::ENOTTY)
     }

@@ -6,12 +6,6 @@ use std::os::fd::{FromRawFd, OwnedFd};
 
 use crate::Errno;
 
-/// The error of an operation on a file.
-#[expect(clippy::needless_pass_by_value, reason = "it is given to `map_err`")]
-pub(super) fn errno(error: std::io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::EIO, Errno::new)
-}
-
 /// A file of `bytes` zeros in memory. It can be mapped, and holes can be punched into it.
 ///
 /// # Errors
@@ -21,10 +15,10 @@ pub(super) fn create(bytes: u64) -> Result<File, Errno> {
     // SAFETY: the name is a string that ends with NUL; the call has no other effect on memory.
     let fd = unsafe { libc::memfd_create(c"fake-kvm".as_ptr(), libc::MFD_CLOEXEC) };
     if fd < 0 {
-        return Err(errno(std::io::Error::last_os_error()));
+        return Err(Errno::last());
     }
     // SAFETY: the descriptor is new and has no other owner.
     let file = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
-    file.set_len(bytes).map_err(errno)?;
+    file.set_len(bytes).map_err(Errno::of)?;
     Ok(file)
 }

@@ -220,7 +220,7 @@ impl Machine {
         let file = self.file(object).ok_or(Errno::EBADF)?;
         let zeros = [0; PAGE_BYTES];
         for page in from..last {
-            file.write_all_at(&zeros, page * PAGE).map_err(super::memfd::errno)?;
+            file.write_all_at(&zeros, page * PAGE).map_err(Errno::of)?;
         }
         Ok(())
     }

@@ -229,15 +229,15 @@ impl Machine {
     fn read_exit<const N: usize>(&self, vm: usize, vcpu: usize, at: u64) -> Result<[u8; N], Errno> {
         let mut bytes = [0; N];
         let page = self.file(Object::Vcpu(vm, vcpu)).ok_or(Errno::EBADF)?;
-        page.read_exact_at(&mut bytes, EXIT + at).map_err(super::memfd::errno)?;
+        page.read_exact_at(&mut bytes, EXIT + at).map_err(Errno::of)?;
         Ok(bytes)
     }
 
     /// Describes an exit.
     fn exit(&self, vm: usize, vcpu: usize, reason: u32, description: &[u8]) -> Result<(), Errno> {
         let page = self.file(Object::Vcpu(vm, vcpu)).ok_or(Errno::EBADF)?;
-        page.write_all_at(&reason.to_le_bytes(), EXIT_REASON).map_err(super::memfd::errno)?;
-        page.write_all_at(description, EXIT).map_err(super::memfd::errno)
+        page.write_all_at(&reason.to_le_bytes(), EXIT_REASON).map_err(Errno::of)?;
+        page.write_all_at(description, EXIT).map_err(Errno::of)
     }
 
     /// Completes the last exit.
@@ -519,16 +519,16 @@ impl Machine {
         let file = self.file(Object::Gmem(vm_index, gmem)).ok_or(Errno::EFAULT)?;
         if is_new {
             // Whatever was there, the Realm gets zeros.
-            file.write_all_at(&[0; PAGE_BYTES], at - at % PAGE).map_err(super::memfd::errno)?;
+            file.write_all_at(&[0; PAGE_BYTES], at - at % PAGE).map_err(Errno::of)?;
         }
         let mut bytes = [0; 8];
         Ok(Step::Next(match store {
             Some(value) => {
-                file.write_all_at(&value.to_le_bytes(), at).map_err(super::memfd::errno)?;
+                file.write_all_at(&value.to_le_bytes(), at).map_err(Errno::of)?;
                 Outcome::Done
             }
             None => {
-                file.read_exact_at(&mut bytes, at).map_err(super::memfd::errno)?;
+                file.read_exact_at(&mut bytes, at).map_err(Errno::of)?;
                 Outcome::Value(u64_at(&bytes, 0))
             }
         }))
