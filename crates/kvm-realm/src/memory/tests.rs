@@ -1,8 +1,6 @@
 //! Slots and conversions, call by call.
-#![expect(unsafe_code, reason = "memory of the tests is the shared side of slots")]
 
 use std::os::fd::AsFd;
-use std::ptr::NonNull;
 
 use super::*;
 use crate::errno::Errno;
@@ -14,10 +12,8 @@ const BASE: u64 = 0x8000_0000;
 
 /// Pages that are not given back; the tests are short.
 pub(crate) fn host(bytes: usize) -> HostMemory {
-    let memory = Box::leak(vec![0_u8; bytes + 0x1000].into_boxed_slice());
-    let before = memory.as_ptr().align_offset(0x1000);
-    // SAFETY: leaked, so it stays, and nothing else has it.
-    unsafe { HostMemory::new(NonNull::from(memory).cast().add(before), bytes) }
+    // Of no bytes, there is no mapping.
+    HostMemory::map(bytes.max(1)).unwrap().part(0, bytes).unwrap()
 }
 
 pub(crate) fn ram(base: u64, bytes: u64) -> Ram {

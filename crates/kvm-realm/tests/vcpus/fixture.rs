@@ -1,7 +1,6 @@
 //! A Realm on the fake kernel, whose vCPUs run programs.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::ptr::NonNull;
 
 use kvm_realm::calls::Calls;
 use kvm_realm::fake::{FakeKernel, Guest};
@@ -48,18 +47,6 @@ pub(crate) fn fake(name: &str) -> FakeKernel {
     }
 }
 
-/// Memory that is never freed: guests have it as long as the test runs.
-pub(crate) fn host_memory() -> HostMemory {
-    #[repr(align(4096))]
-    struct Pages(#[expect(dead_code, reason = "memory of a guest")] [u8; BYTES]);
-    let base = NonNull::from(Box::leak(Box::new(Pages([0; BYTES])))).cast();
-    // SAFETY: the memory is never freed, and nothing else refers to it.
-    #[expect(unsafe_code, reason = "memory of a guest has no owner")]
-    unsafe {
-        HostMemory::new(base, BYTES)
-    }
-}
-
 /// A Realm before it runs.
 pub(crate) struct Machine<'k> {
     pub(crate) calls: Calls<'k, FakeKernel>,
@@ -90,7 +77,7 @@ impl<'k> Machine<'k> {
             kernel.set_device_attr(vm.as_fd(), &attr).unwrap();
         }
         let guest_memfd = calls.create_guest_memfd(vm.as_fd(), BYTES as u64).unwrap();
-        let host = host_memory();
+        let host = HostMemory::map(BYTES).unwrap();
         let mut memory = RealmMemory::new(geometry);
         let ram = Ram { base: Ipa::new(RAM), bytes: BYTES as u64, host, guest_memfd, offset: 0 };
         memory.add(&calls, vm.as_fd(), ram).unwrap();
