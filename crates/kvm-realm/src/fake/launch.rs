@@ -40,7 +40,7 @@ impl Machine {
                 if action == actions.config {
                     vm.configure(argument, &actions, has_sha512)
                 } else if action == actions.create {
-                    vm.create_realm(index)
+                    vm.create_realm()
                 } else if action == actions.init_ripas {
                     let (base, size, _) = range(argument)?;
                     let top = base.checked_add(size).ok_or(Errno::EINVAL)?;
@@ -164,7 +164,7 @@ impl Machine {
             return Err(Errno::EINVAL);
         }
         match vm.realm.state {
-            RealmState::None => vm.create_realm(vm_index)?,
+            RealmState::None => vm.create_realm()?,
             RealmState::New => {}
             RealmState::Active => return Err(Errno::EBUSY),
             RealmState::Dead => return Err(Errno::ENXIO),
@@ -409,7 +409,7 @@ impl Vm {
     }
 
     /// Creates the Realm: all vCPUs that have SVE must be finalised, and alike.
-    fn create_realm(&mut self, _index: usize) -> Result<(), Errno> {
+    fn create_realm(&mut self) -> Result<(), Errno> {
         if self.realm.state != RealmState::None {
             return Err(Errno::EEXIST);
         }
@@ -437,14 +437,9 @@ impl Vm {
 
     /// What the first `KVM_RUN` of a kernel does that has no call for it: the Realm, if there is
     /// none, its RECs, the RIPAS of its RAM, and its activation.
-    pub(super) fn activate(
-        &mut self,
-        index: usize,
-        psci: u64,
-        makes_ram: bool,
-    ) -> Result<(), Errno> {
+    pub(super) fn activate(&mut self, psci: u64, makes_ram: bool) -> Result<(), Errno> {
         match self.realm.state {
-            RealmState::None => self.create_realm(index)?,
+            RealmState::None => self.create_realm()?,
             RealmState::New => {}
             RealmState::Active => return Ok(()),
             RealmState::Dead => return Err(Errno::ENXIO),

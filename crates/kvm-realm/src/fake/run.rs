@@ -205,7 +205,7 @@ impl Machine {
             None => {}
         }
         if is_realm && !is_rme {
-            vm.activate(vm_index, psci, behaviour.makes_ram)?;
+            vm.activate(psci, behaviour.makes_ram)?;
         }
         let vm = self.vm(vm_index)?;
         vm.has_run = true;
