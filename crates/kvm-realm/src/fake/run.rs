@@ -240,6 +240,13 @@ impl Machine {
         page.write_all_at(description, EXIT).map_err(Errno::of)
     }
 
+    /// The exit of a memory fault that asks for private memory or not: reason and description.
+    fn memory_fault(&self, private: bool, base: u64, bytes: u64) -> (u32, Vec<u8>) {
+        let flag = self.facts.constant("KVM_MEMORY_EXIT_FLAG_PRIVATE");
+        let reason = self.facts.small_constant("KVM_EXIT_MEMORY_FAULT");
+        (reason, words(&[if private { flag } else { 0 }, base, bytes]))
+    }
+
     /// Completes the last exit.
     fn complete(&mut self, vm: usize, vcpu: usize) -> Result<Step, Errno> {
         let pending = self.vm(vm)?.vcpu(vcpu)?.pending;
@@ -279,8 +286,6 @@ impl Machine {
         top: u64,
         ram: bool,
     ) -> Result<Step, Errno> {
-        let private = self.facts.constant("KVM_MEMORY_EXIT_FLAG_PRIVATE");
-        let reason = self.facts.small_constant("KVM_EXIT_MEMORY_FAULT");
         let change = self.behaviour.ripas_change;
         let vm = self.vm(vm_index)?;
         if let RipasChange::AtReentryIfAttributesMatch { again_returns_zero } = change {
@@ -288,8 +293,7 @@ impl Machine {
             if let Some(wrong) = pages.find(|page| vm.is_private(*page) != ram) {
                 // What comes before that page is not asked for again.
                 vm.realm.set_ripas(base, wrong, ram);
-                let flags = if ram { private } else { 0 };
-                let description = words(&[flags, wrong, top - wrong]);
+                let (reason, description) = self.memory_fault(ram, wrong, top - wrong);
                 let pending = Pending::Ripas { base: wrong, top, ram };
                 return Ok(if again_returns_zero {
                     Step::Exit(reason, description, pending)
@@ -408,16 +412,16 @@ impl Machine {
         top: u64,
         ram: bool,
     ) -> Result<Step, Errno> {
-        let private = self.facts.constant("KVM_MEMORY_EXIT_FLAG_PRIVATE");
-        let reason = self.facts.small_constant("KVM_EXIT_MEMORY_FAULT");
-        let change = self.behaviour.ripas_change;
+        let is_early = self.behaviour.ripas_change == RipasChange::BeforeTheExit;
         let vm = self.vm(vm_index)?;
         if top <= base || top > vm.realm.protected_end() || !vm.is_realm {
             return Ok(Step::Error(Errno::EINVAL, Pending::Outcome(Outcome::Done)));
         }
-        let description = words(&[if ram { private } else { 0 }, base, top - base]);
-        Ok(if change == RipasChange::BeforeTheExit {
+        if is_early {
             vm.realm.set_ripas(base, top, ram);
+        }
+        let (reason, description) = self.memory_fault(ram, base, top - base);
+        Ok(if is_early {
             Step::Exit(reason, description, Pending::Outcome(Outcome::Done))
         } else {
             Step::Fault(reason, description, Pending::Ripas { base, top, ram })
@@ -466,8 +470,6 @@ impl Machine {
         ipa: u64,
         store: Option<u64>,
     ) -> Result<Step, Errno> {
-        let private = self.facts.constant("KVM_MEMORY_EXIT_FLAG_PRIVATE");
-        let reason = self.facts.small_constant("KVM_EXIT_MEMORY_FAULT");
         let vm = self.vm(vm_index)?;
         let (is_realm, shared) = (vm.is_realm, vm.shared_bit());
         let (is_shared, address) = (!is_realm || ipa & shared != 0, ipa & !shared);
@@ -484,13 +486,10 @@ impl Machine {
                 None => self.act(vm_index, vcpu, Action::MmioLoad(ipa, 8)),
             };
         };
-        let fault = |flags| {
-            let description = words(&[flags, page * PAGE, PAGE]);
-            Ok(Step::Fault(reason, description, Pending::Action(action)))
-        };
         if is_shared {
             if is_realm && vm.is_private(address) && !vm.has_two_backings(&slot) {
-                return fault(0);
+                let (reason, description) = self.memory_fault(false, page * PAGE, PAGE);
+                return Ok(Step::Fault(reason, description, Pending::Action(action)));
             }
             let at = usize::try_from(address - slot.base).map_err(|_| Errno::EFAULT)?;
             return Ok(Step::Next(match store {
@@ -507,7 +506,8 @@ impl Machine {
         }
         let Some((gmem, offset)) = slot.gmem else { return Err(Errno::EFAULT) };
         if !vm.is_private(address) {
-            return fault(private);
+            let (reason, description) = self.memory_fault(true, page * PAGE, PAGE);
+            return Ok(Step::Fault(reason, description, Pending::Action(action)));
         }
         if vm.realm.destroyed.has(page) {
             // The RMM maps nothing there until the Realm asks.
