@@ -41,7 +41,6 @@ use rmi_abi::{Ipa, IpaRange};
 
 use crate::calls::Calls;
 use crate::error::CallError;
-use crate::generation::MemoryModel;
 use crate::kernel::Kernel;
 use ledger::Ledger;
 use slots::Slots;
@@ -120,15 +119,8 @@ impl RealmMemory {
         vm: BorrowedFd<'_>,
     ) -> Result<(), CallError> {
         for slot in self.slots.iter() {
-            let (base, bytes) = (slot.range.base().raw(), slot.range.bytes());
-            match calls.generation.facts().memory {
-                MemoryModel::VmAttributes => calls.set_private(vm, base, bytes, true)?,
-                MemoryModel::AlwaysPrivate => {}
-                MemoryModel::GuestMemfdAttributes(request) => {
-                    let memfd = slot.memfd();
-                    calls.set_memfd_private(memfd, request, slot.offset(), bytes, true)?;
-                }
-            }
+            let backing = (slot.memfd(), slot.offset());
+            convert::set_attributes(calls, vm, slot.range, backing, true)?;
             self.ledger.set(slot.range, true);
         }
         Ok(())

@@ -173,6 +173,26 @@ impl RealmMemory {
     }
 }
 
+/// Makes a part of a slot private or shared where that is an attribute. The pair is its
+/// guest_memfd, and where it begins there.
+pub(super) fn set_attributes<K: Kernel>(
+    calls: &Calls<'_, K>,
+    vm: BorrowedFd<'_>,
+    range: IpaRange,
+    (memfd, offset): (BorrowedFd<'_>, u64),
+    is_private: bool,
+) -> Result<(), CallError> {
+    match calls.generation.facts().memory {
+        MemoryModel::VmAttributes => {
+            calls.set_private(vm, range.base().raw(), range.bytes(), is_private)
+        }
+        MemoryModel::AlwaysPrivate => Ok(()),
+        MemoryModel::GuestMemfdAttributes(request) => {
+            calls.set_memfd_private(memfd, request, offset, range.bytes(), is_private)
+        }
+    }
+}
+
 /// The calls of one conversion, of a range in one slot.
 fn convert<K: Kernel>(
     calls: &Calls<'_, K>,
@@ -180,18 +200,13 @@ fn convert<K: Kernel>(
     piece: &Piece<'_>,
     to_private: bool,
 ) -> Result<(), CallError> {
-    let (base, bytes) = (piece.range.base().raw(), piece.range.bytes());
-    match calls.generation.facts().memory {
-        MemoryModel::VmAttributes => calls.set_private(vm, base, bytes, to_private)?,
-        MemoryModel::AlwaysPrivate => {}
-        MemoryModel::GuestMemfdAttributes(request) => {
-            // The pages are the same on both sides, so none is given back.
-            return calls.set_memfd_private(piece.memfd, request, piece.offset, bytes, to_private);
-        }
-    }
-    if to_private {
+    set_attributes(calls, vm, piece.range, (piece.memfd, piece.offset), to_private)?;
+    if calls.generation.facts().memory.is_in_place() {
+        // The pages are the same on both sides, so none is given back.
+        Ok(())
+    } else if to_private {
         calls.discard(piece.host)
     } else {
-        calls.punch_hole(piece.memfd, piece.offset, bytes)
+        calls.punch_hole(piece.memfd, piece.offset, piece.range.bytes())
     }
 }
