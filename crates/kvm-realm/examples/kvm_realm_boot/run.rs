@@ -9,7 +9,7 @@ use bare_metal::linux::layout::{UART, UART_INTID};
 use kvm_realm::exit::{Exit, SystemEventKind};
 use kvm_realm::kernel::Kernel;
 use kvm_realm::launch::Running;
-use kvm_realm::vcpu::{RealmVcpu, RunError};
+use kvm_realm::vcpu::RealmVcpu;
 use realm_sdk::rec::mmio::{AccessSize, MmioDevice, PL011_SIZE, Pl011};
 
 use crate::console::Console;
@@ -100,7 +100,6 @@ impl<K: Kernel + Sync> Shared<'_, '_, K> {
             }
             let exit = match vcpu.run() {
                 Ok(exit) => exit,
-                Err(RunError::Call(error)) => return End::Stopped(id, error.to_string()),
                 Err(error) => return End::Stopped(id, error.to_string()),
             };
             if let Some(end) = self.handle(id, vcpu, exit) {
