@@ -9,12 +9,20 @@ use std::process::Command;
 use crate::output::say;
 use crate::{Failure, debian};
 
-const TARGET: &str = "aarch64-unknown-linux-musl";
+pub(crate) const TARGET: &str = "aarch64-unknown-linux-musl";
 /// Runs a program of the target, and the package of Debian that it is in.
 const RUNNER: &str = "qemu-aarch64";
 const PACKAGE: &str = "qemu-user";
 /// Tests whose result may depend on the target. The others read sources or start processes.
 const TESTS: [&str; 7] = ["--lib", "--test", "codecs", "--test", "oracle", "--test", "typed"];
+
+/// Cargo, with the linker that comes with the compiler for the target. The C library of the target
+/// does, too.
+pub(crate) fn cargo(root: &Path) -> Command {
+    let mut command = Command::new("cargo");
+    command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER", "rust-lld").current_dir(root);
+    command
+}
 
 /// Builds the tests and runs them.
 ///
@@ -34,12 +42,10 @@ pub(crate) fn run(root: &Path, install: bool) -> Result<(), Failure> {
         return Err(format!("the standard library is missing: rustup target add {TARGET}").into());
     }
     say!("rmi-abi, {TARGET}, {RUNNER}");
-    let status = Command::new("cargo")
+    let status = cargo(root)
         .args(["test", "--quiet", "--package", "rmi-abi", "--all-features", "--target", TARGET])
         .args(TESTS)
-        .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER", "rust-lld")
         .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUNNER", RUNNER)
-        .current_dir(root)
         .status()
         .map_err(|error| format!("cargo: {error}"))?;
     if status.success() { Ok(()) } else { Err("a test failed on the target".into()) }

@@ -1,12 +1,11 @@
 //! `cargo xtask kvm-realm-boot`: the example VMM of `kvm-realm` for arm64, linked statically.
 
 use std::path::Path;
-use std::process::Command;
 
 use crate::Failure;
+use crate::aarch64::{TARGET, cargo};
 use crate::output::say;
 
-const TARGET: &str = "aarch64-unknown-linux-musl";
 const EXAMPLE: &str = "kvm_realm_boot";
 
 /// Builds the program, and says where it is.
@@ -15,12 +14,9 @@ const EXAMPLE: &str = "kvm_realm_boot";
 ///
 /// [`Failure`] when it cannot be built, for instance without the target's standard library.
 pub(crate) fn run(root: &Path) -> Result<(), Failure> {
-    let status = Command::new("cargo")
+    let status = cargo(root)
         .args(["build", "--quiet", "--release", "--package", "kvm-realm"])
         .args(["--example", EXAMPLE, "--target", TARGET])
-        // The linker that comes with the compiler; the C library of the target does, too.
-        .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER", "rust-lld")
-        .current_dir(root)
         .status()
         .map_err(|error| format!("cargo: {error}"))?;
     if !status.success() {
