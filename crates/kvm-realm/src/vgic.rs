@@ -196,6 +196,7 @@ mod tests {
     use super::*;
     use crate::errno::Errno;
     use crate::generation::Generation;
+    use crate::memory::tests::geometry;
     use crate::recorder::{Recorder, fd};
 
     const CONFIG: VgicConfig = VgicConfig {
@@ -204,10 +205,6 @@ mod tests {
         vcpus: 2,
         interrupts: Some(128),
     };
-
-    fn geometry() -> Geometry {
-        Geometry::new(40).unwrap()
-    }
 
     #[test]
     fn a_gic_is_set_up_in_order() {

@@ -4,21 +4,16 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use realm_measurement::region::LayoutProblem;
 use realm_measurement::{MeasurementEvent, Rim};
-use rmi_abi::rtt::Geometry;
 use rmi_abi::{Dialect, Ipa, Pa};
 
 use super::*;
 use crate::errno::Errno;
-use crate::memory::tests::ram;
+use crate::memory::tests::{geometry, ram, range};
 use crate::recorder::{Recorder, RecorderVcpu, fd};
 
 const BASE: u64 = 0x8000_0000;
 const KERNEL: [u8; 0x1800] = [1; 0x1800];
 const DTB: [u8; 1] = [2];
-
-fn geometry() -> Geometry {
-    Geometry::new(40).unwrap()
-}
 
 /// A slot of 8 pages, and one of 8 after it.
 fn memory(calls: &Calls<'_, Recorder>) -> RealmMemory {
@@ -209,7 +204,7 @@ fn a_kernel_that_makes_no_progress_is_not_asked_for_ever() {
     let fixture = Fixture::new(Generation::V14);
     let created = fixture.plan(plan()).unwrap().create().unwrap();
     fixture.kernel.populates.set(Some(0));
-    let first = IpaRange::with_size(Ipa::new(BASE), 0x1000).unwrap();
+    let first = range(BASE, 0x1000);
     let error = created.populate().unwrap_err();
     assert_eq!(*error.error(), PopulateError::NoProgress(first));
     // It can be tried again.
@@ -232,7 +227,7 @@ fn a_kernel_that_reports_nonsense_is_not_believed() {
         let created = fixture.plan(plan()).unwrap().create().unwrap();
         fixture.kernel.populates.set(Some(reported));
         let error = created.populate().unwrap_err();
-        let at = IpaRange::with_size(Ipa::new(BASE), 0x1000).unwrap();
+        let at = range(BASE, 0x1000);
         assert_eq!(*error.error(), PopulateError::BadProgress { at, reported });
         assert!(error.into_state().is_none());
     }
@@ -306,8 +301,7 @@ fn params() -> rmi_abi::realm::RealmParams {
 
 fn predicted(generation: Generation, dialect: Dialect) -> (Rim, Vec<MeasurementEvent>) {
     let mut events = Vec::new();
-    let slots =
-        [BASE, BASE + 0x8000].map(|base| IpaRange::with_size(Ipa::new(base), 0x8000).unwrap());
+    let slots = [BASE, BASE + 0x8000].map(|base| range(base, 0x8000));
     let boot = BootRegisters { pc: BASE, x: [BASE, 1, 2, 3, 4, 5, 6, 7] };
     let mut log = |event: &MeasurementEvent| events.push(*event);
     let mut regions = regions();
@@ -361,10 +355,10 @@ fn a_prediction_is_what_the_measurement_of_each_call_gives() {
     let log = &mut |_: &MeasurementEvent| {};
     let mut other = Rim::new(&params(), Dialect::V1_0, log).unwrap();
     for base in [BASE, BASE + 0x8000] {
-        let slot = IpaRange::with_size(Ipa::new(base), 0x8000).unwrap();
+        let slot = range(base, 0x8000);
         other.add_ripas(slot, rmi_abi::rtt::Level::L3, log).unwrap();
     }
-    let dtb = IpaRange::with_size(Ipa::new(BASE), 0x1000).unwrap();
+    let dtb = range(BASE, 0x1000);
     other.add_unmeasured(dtb, log).unwrap();
     other.add_measured(Ipa::new(BASE + 0x7000), &KERNEL, log).unwrap();
     let boot = rmi_abi::rec::RecParams {

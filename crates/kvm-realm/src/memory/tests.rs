@@ -21,11 +21,11 @@ pub(crate) fn ram(base: u64, bytes: u64) -> Ram {
     Ram { base: Ipa::new(base), bytes, host, guest_memfd: fd(), offset: 0 }
 }
 
-fn geometry() -> Geometry {
+pub(crate) fn geometry() -> Geometry {
     Geometry::new(40).unwrap()
 }
 
-fn range(base: u64, bytes: u64) -> IpaRange {
+pub(crate) fn range(base: u64, bytes: u64) -> IpaRange {
     IpaRange::with_size(Ipa::new(base), bytes).unwrap()
 }
 
