@@ -243,21 +243,23 @@ impl Vcpu for FakeVcpu {
 
     fn read_run(&mut self, offset: usize, bytes: &mut [u8]) {
         bytes.fill(0);
-        let within = RUN_BYTES.saturating_sub(offset as u64);
-        let length = bytes.len().min(usize::try_from(within).unwrap_or(0));
-        if let Some(bytes) = bytes.get_mut(..length) {
+        if let Some(bytes) = bytes.get_mut(..within(offset, bytes.len())) {
             // A page that cannot be read has no exit, which is one that is not known.
             let _ = self.file.read_exact_at(bytes, offset as u64);
         }
     }
 
     fn write_run(&mut self, offset: usize, bytes: &[u8]) {
-        let within = RUN_BYTES.saturating_sub(offset as u64);
-        let length = bytes.len().min(usize::try_from(within).unwrap_or(0));
-        if let Some(bytes) = bytes.get(..length) {
+        if let Some(bytes) = bytes.get(..within(offset, bytes.len())) {
             let _ = self.file.write_all_at(bytes, offset as u64);
         }
     }
+}
+
+/// How many of `bytes` bytes from `offset` on are in the run page.
+fn within(offset: usize, bytes: usize) -> usize {
+    let left = RUN_BYTES.saturating_sub(offset as u64);
+    bytes.min(usize::try_from(left).unwrap_or(0))
 }
 
 /// The number of a core register: 0 to 30 for x0 to x30, 31 for SP, 32 for PC.
