@@ -21,8 +21,9 @@ Usage: multi_vcpu [OPTIONS]
   --dialect NAME      tf-rmm-2026-07, 2.0-bet3, 2.0-bet1, 2.0-bet0 or 1.0
                       [default: tf-rmm-2026-07]
   --list-registers N  List registers of each CPU, 1 to 16 [default: 4]
-  --yield-every N     Every N-th range command yields and has to be continued
-  --busy-every N      Every N-th call is answered RMI_BUSY
+  --yield-every N     Every N-th range command yields and has to be continued;
+                      not in 1.0
+  --busy-every N      Every N-th call is answered RMI_BUSY; not in 1.0
   --help              Print this
 
 Exit status: 0 if nothing was wrong and every granule is back with the host;
