@@ -235,6 +235,7 @@ pub use lifecycle::any::{AnyRealm, RealmState, Shutdown, shutdown};
 pub use lifecycle::realm::{Active, Building, New, NotTerminated, Populated, Realm, Terminated};
 pub use lifecycle::recs::RecStart;
 pub use lifecycle::region::Region;
+pub use lifecycle::running_cost::Supplied;
 pub use lifecycle::teardown::{DismantleProgress, TornDown};
 pub use measurement_log::MeasurementEvent;
 pub use memory::convert::{ConvertStopped, Converted};

@@ -23,6 +23,8 @@ pub mod teardown;
 
 mod cost;
 
+pub mod running_cost;
+
 pub mod realm;
 
 pub mod any;

@@ -6,14 +6,13 @@
 use core::ops::ControlFlow;
 
 use realm_measurement::region;
-use rmi_abi::{GranuleSize, Ipa, PaRange};
+use rmi_abi::{GranuleSize, Ipa, IpaRange, PaRange};
 use rmi_host::Platform;
 use sro::{HostMemory, Pool};
 
 use crate::lifecycle::realm::{New, NotTerminated, Realm};
 use crate::lifecycle::region::{Content, Region, merge};
 use crate::memory::realm_core::RealmCore;
-use crate::memory::unmap::Span;
 use crate::plan::{self, Cost, Limits, joined, map_calls};
 use crate::shadow::Next;
 
@@ -62,9 +61,10 @@ impl<P: Platform> Realm<'_, P, New> {
 }
 
 impl<P: Platform, S> Realm<'_, P, S> {
-    /// Cost of unmapping all private memory and destroying all tables, in all trees, and of
-    /// undelegating the memory: [`Realm::dismantle`] when nothing is shared. The tables' granules
-    /// stay delegated, in the pool, from which blocks that have to be split (1.0) take theirs.
+    /// Cost of [`Realm::dismantle`]: unmapping all memory and destroying all tables, in all trees,
+    /// and undelegating the private memory. The tables' granules stay delegated, in the pool, from
+    /// which blocks that have to be split (1.0) take theirs. Where a table is destroyed with what
+    /// it shares (1.0), that is the call that destroys it.
     ///
     /// # Contexts
     ///
@@ -144,13 +144,14 @@ impl<P: Platform> RealmCore<'_, P> {
             (shadow.tables(), shadow.aux_trees())
         };
         let granule = self.geometry().granule();
-        let mut sum = Cost { destroy: tables as u64, ..Cost::default() };
+        let unshare = self.unshare_all_calls(limits);
+        let mut sum = Cost { destroy: tables as u64, unshare, ..Cost::default() };
         let top = self.geometry().unprotected_base();
         let unmapped = self.rmm.call_limits().data_level;
         let mut from = Ipa::new(0);
         let mut run = PaRange::empty(rmi_abi::Pa::new(0));
         while let Some(at) = self.next_memory(from, top) {
-            let span = self.span(at, top, limits.table_by_table);
+            let span = self.span_of_call(at, top, limits);
             // A block that is too large to be unmapped is split.
             let below = core::iter::successors(at.level.child(), |level| level.child());
             for level in below.take_while(|level| *level <= unmapped) {
@@ -163,10 +164,10 @@ impl<P: Platform> RealmCore<'_, P> {
                 true => at.range().bytes() >> self.geometry().entry_shift(unmapped),
                 false => 1,
             };
-            self.collect(&span, &mut run, &mut |bytes| {
+            self.collect(span, &mut run, &mut |bytes| {
                 sum.undelegate += limits.delegation(bytes, granule);
             });
-            from = span.range.top();
+            from = span.top();
         }
         sum.undelegate += limits.delegation(run.bytes(), granule);
         let by_range = self.shows_by_range();
@@ -197,8 +198,8 @@ impl<P: Platform> RealmCore<'_, P> {
     }
 
     /// Collects memory that is returned to the host: contiguous memory is undelegated together.
-    fn collect(&self, span: &Span, run: &mut PaRange, send: &mut dyn FnMut(u64)) {
-        self.each_memory(span.range.base(), span.range.top(), |shadow, at| {
+    fn collect(&self, span: IpaRange, run: &mut PaRange, send: &mut dyn FnMut(u64)) {
+        self.each_memory(span.base(), span.top(), |shadow, at| {
             let memory = shadow.memory(at).unwrap_or(*run);
             let grown = if run.is_empty() {
                 Some(memory)

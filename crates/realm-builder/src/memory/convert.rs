@@ -268,12 +268,12 @@ impl<P: Platform> RealmCore<'_, P> {
     }
 
     /// Whether a range can be converted; its alias.
-    fn check_conversion(&self, range: IpaRange) -> Result<IpaRange, BuildError> {
+    pub(crate) fn check_conversion(&self, range: IpaRange) -> Result<IpaRange, BuildError> {
         self.check_protected(range, range.bytes())?;
         self.alias(range, range)
     }
 
-    fn alias(&self, part: IpaRange, range: IpaRange) -> Result<IpaRange, BuildError> {
+    pub(crate) fn alias(&self, part: IpaRange, range: IpaRange) -> Result<IpaRange, BuildError> {
         let problem = RegionProblem::NotProtected;
         let alias = self.geometry().unprotected_alias(part.base());
         alias
@@ -283,7 +283,7 @@ impl<P: Platform> RealmCore<'_, P> {
 
     /// How many runs of a range are mapped that are contiguous in both address spaces; an error
     /// where the alias of one is shared, too.
-    fn count_runs(&self, range: IpaRange) -> Result<usize, BuildError> {
+    pub(crate) fn count_runs(&self, range: IpaRange) -> Result<usize, BuildError> {
         let (mut runs, mut left) = (0, range);
         while let Some((ipas, _)) = self.first_run(left) {
             left = after(ipas, range);
@@ -313,7 +313,7 @@ impl<P: Platform> RealmCore<'_, P> {
     }
 
     /// The first run of a range that is mapped and contiguous in both address spaces.
-    fn first_run(&self, range: IpaRange) -> Option<(IpaRange, PaRange)> {
+    pub(crate) fn first_run(&self, range: IpaRange) -> Option<(IpaRange, PaRange)> {
         let mut run: Option<(IpaRange, PaRange)> = None;
         self.each_memory(range.base(), range.top(), |shadow, at| {
             let Some(memory) = shadow.memory(at) else { return ControlFlow::Break(()) };

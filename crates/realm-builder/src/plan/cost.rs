@@ -59,8 +59,14 @@ pub struct Cost {
     pub map: u64,
     /// `RMI_RTT_DATA_UNMAP` and the commands that unmap in auxiliary trees, or `RMI_DATA_DESTROY`.
     pub unmap: u64,
-    /// `RMI_RTT_INIT_RIPAS`.
+    /// `RMI_RTT_INIT_RIPAS` and `RMI_RTT_SET_RIPAS`.
     pub ripas: u64,
+    /// `RMI_RTT_UNPROT_MAP`, or `RMI_RTT_MAP_UNPROTECTED`.
+    pub share: u64,
+    /// `RMI_RTT_UNPROT_UNMAP`, or `RMI_RTT_UNMAP_UNPROTECTED`.
+    pub unshare: u64,
+    /// `RMI_RTT_READ_ENTRY`.
+    pub read: u64,
 }
 
 impl Cost {
@@ -74,6 +80,9 @@ impl Cost {
             + self.map
             + self.unmap
             + self.ripas
+            + self.share
+            + self.unshare
+            + self.read
     }
 }
 
@@ -89,6 +98,9 @@ impl Add for Cost {
             map: self.map + other.map,
             unmap: self.unmap + other.unmap,
             ripas: self.ripas + other.ripas,
+            share: self.share + other.share,
+            unshare: self.unshare + other.unshare,
+            read: self.read + other.read,
         }
     }
 }
