@@ -307,3 +307,10 @@ fn calls_of_a_realm_of_1_0() {
     ];
     play_on(Dialect::V1_0, include_str!("recordings/1.0/5-rsi.txt"), "", &differ);
 }
+
+#[test]
+fn tokens_of_1_0() {
+    // The platform's part is as long as the claims that the platform makes up.
+    let differ = ["another length", "x 0 846 "];
+    play_on(Dialect::V1_0, include_str!("recordings/1.0/6-token.txt"), "", &differ);
+}

@@ -162,6 +162,7 @@ fn each_version_has_its_form() {
     let tf_rmm = Dialect::TfRmm2026_07;
     let (old, old_realm) = ("tag:arm.com,2023:cca_platform#1.0.0", "tag:arm.com,2023:realm#1.0.0");
     for (dialect, version, tag, platform, realm, binding) in [
+        (Dialect::V1_0, Version::V1_0, 399, old, old_realm, 10),
         (tf_rmm, Version::V1_0, 399, old, old_realm, 10),
         (Dialect::V2_0Bet3, Version::V1_0, 399, old, old_realm, 10),
         (tf_rmm, Version::V1_1, 399, old, old_realm, 10),
@@ -190,7 +191,9 @@ fn each_version_has_its_form() {
         assert_eq!(text(&token.platform[&265]), platform);
         assert_eq!(text(&token.realm[&265]), realm);
         let is_new = version == Version::V2_0;
-        assert_eq!(token.realm.contains_key(&44243), version > Version::V1_0);
+        // TF-RMM v0.8.0 has it in 1.0.
+        let has_policy = version > Version::V1_0 || dialect == Dialect::V1_0;
+        assert_eq!(token.realm.contains_key(&44243), has_policy);
         assert_eq!(token.realm.contains_key(&256), is_new);
         assert_eq!(token.platform.contains_key(&2394), is_new);
         assert_eq!(token.platform.contains_key(&10), binding == 10);
@@ -474,37 +477,62 @@ fn two_recs_fetch_tokens_at_once() {
     }
 }
 
+/// A token that TF-RMM wrote, in hexadecimal digits.
+fn recorded(hex: &str) -> Vec<u8> {
+    let hex: String = hex.split_whitespace().collect();
+    let digits = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+    (0..hex.len()).step_by(2).map(digits).collect()
+}
+
+/// Verifies the token that `model` has at `at`, whose length is not known.
+fn verified_at(model: &Model, at: u64) -> Verified {
+    let page = peek(model, at, PAGE);
+    let mut rest = &page[..];
+    let _: ciborium::Value = ciborium::from_reader(&mut rest).unwrap();
+    verify(&page[..page.len() - rest.len()], &PLATFORM_KEY.point(), 10)
+}
+
+/// Sends the lines of a transcript up to the first that `ends` accepts, and does what its comments
+/// say.
+fn send(session: &mut Session, transcript: &str, ends: impl Fn(&str) -> bool) {
+    let unrecorded = ["gran", "rim", "sysreg"];
+    for line in transcript.lines() {
+        if let Some(range) = line.strip_prefix("# delegate ") {
+            let (base, top) = range.split_once("..").unwrap();
+            let number = |text: &str| u64::from_str_radix(text, 16).unwrap();
+            for granule in (number(base)..number(top)).step_by(0x1000) {
+                assert!(
+                    session.line(&format!("smc c4000151 {granule:x}")).text.starts_with("ok 0")
+                );
+            }
+        }
+        let Some(sent) = line.strip_prefix("> ") else { continue };
+        if !unrecorded.iter().any(|start| sent.starts_with(start)) {
+            session.line(sent);
+        }
+        if ends(sent) {
+            return;
+        }
+    }
+}
+
 /// TF-RMM signs with the same keys: its token of the Realm in a recording passes the verifier, and
 /// the model encodes the same claims of the same Realm in the same way.
 #[test]
 fn the_realms_claims_are_encoded_as_by_tf_rmm() {
-    let hex: String = include_str!("../recordings/8-token.hex").split_whitespace().collect();
-    let recorded: Vec<u8> = (0..hex.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
-        .collect();
+    let recorded = recorded(include_str!("../recordings/8-token.hex"));
     let theirs = verify(&recorded, &PLATFORM_KEY.point(), 10);
 
     let mut options = Options::new(Dialect::TfRmm2026_07);
     options.features = [0x10_4130, 0x1_42a9, 0, 0, 0xfffe];
     let mut session = Session::new(options).unwrap();
-    let mut lines = include_str!("../recordings/4-misc.txt").lines().filter_map(|line| {
-        let unrecorded = ["> gran", "> rim", "> sysreg"];
-        let is_known = !unrecorded.iter().any(|start| line.starts_with(start));
-        line.strip_prefix("> ").filter(|_| is_known)
+    let is_asked = std::cell::Cell::new(false);
+    // The entry after the call.
+    send(&mut session, include_str!("../recordings/4-misc.txt"), |line| {
+        is_asked.replace(is_asked.get() || line.starts_with("guest smc c4000195"))
     });
-    for line in lines.by_ref() {
-        session.line(line);
-        if line.starts_with("guest smc c4000195") {
-            break;
-        }
-    }
-    session.line(lines.next().unwrap());
     // The page at the IPA that the call names.
-    let ours = peek(session.model(), 0x8012_7000, recorded.len() as u64);
-    let mut rest = &ours[..];
-    let _: ciborium::Value = ciborium::from_reader(&mut rest).unwrap();
-    let ours = verify(&ours[..ours.len() - rest.len()], &PLATFORM_KEY.point(), 10);
+    let ours = verified_at(session.model(), 0x8012_7000);
 
     assert_eq!(ours.tag, theirs.tag);
     assert_eq!(ours.realm_payload.len(), theirs.realm_payload.len());
@@ -514,4 +542,38 @@ fn the_realms_claims_are_encoded_as_by_tf_rmm() {
     let (ours, theirs) = (&ours.realm_payload, &theirs.realm_payload);
     assert_eq!(ours[..=at], theirs[..=at]);
     assert_eq!(ours[at + id.len()..], theirs[at + id.len()..]);
+}
+
+/// What TF-RMM v0.8.0 writes about a Realm of 1.0, the model writes, byte for byte: the claims and
+/// their order, the names of algorithms, the profile, the word for the policy of memory encryption.
+#[test]
+fn the_claims_of_1_0_are_encoded_as_by_tf_rmm_0_8_0() {
+    let recorded = recorded(include_str!("../recordings/1.0/6-token.hex"));
+    let theirs = verify(&recorded, &PLATFORM_KEY.point(), 10);
+
+    let mut options = Options::new(Dialect::V1_0);
+    options.features = [0x283_fc10_4130, 0, 0, 0, 0];
+    options.list_registers = 1;
+    let mut session = Session::new(options).unwrap();
+    send(&mut session, include_str!("../recordings/1.0/6-token.txt"), |_| false);
+    let ours = verified_at(session.model(), 0x8014_6000);
+
+    assert_eq!((ours.tag, theirs.tag), (399, 399));
+    assert_eq!(ours.realm_payload, theirs.realm_payload);
+    let keys = [10, 265, 44235, 44236, 44237, 44238, 44239, 44240, 44243];
+    assert!(ours.realm.keys().copied().eq(keys));
+    assert_eq!(text(&ours.realm[&265]), "tag:arm.com,2023:realm#1.0.0");
+    assert_eq!(text(&ours.realm[&44243]), "shared");
+    assert_eq!(text(&ours.realm[&44236]), "sha-256");
+    // The platform's claims are made up here and there. What a verifier looks for is in both.
+    for claim in [10, 256, 265, 2395, 2396, 2399, 2401, 2402] {
+        assert!(theirs.platform.contains_key(&claim), "{claim}");
+        assert!(ours.platform.contains_key(&claim), "{claim}");
+    }
+    for claim in [10, 265, 2402] {
+        assert_eq!(ours.platform[&claim], theirs.platform[&claim], "{claim}");
+    }
+    assert_eq!(number(&ours.platform[&2395]) >> 8, number(&theirs.platform[&2395]) >> 8);
+    // Of 1.0 are neither the client nor the binding of later profiles.
+    assert!([2394, 2408].iter().all(|claim| !ours.platform.contains_key(claim)));
 }
