@@ -8,22 +8,25 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use realm_sdk::abi::esr::SysReg;
+use realm_sdk::abi::realm::OptionalParameter;
+use realm_sdk::abi::run::{GicEntry, GicExit};
 use realm_sdk::abi::{Dialect, Ipa};
 use realm_sdk::builder::{Active, Realm, RealmConfig, RealmStorage, RecStart};
 use realm_sdk::host::{Host, Platform, Rmm, SessionOptions, Undelegated};
+use realm_sdk::rec::gic::RecInterface;
 use realm_sdk::rec::{Answer, Event, Exit, Handler, Kick, Rec, RunEnd, Timers};
 use realm_sdk::sro::{CallbackMemory, FixedPool, Pool, Session, open};
-use realm_sdk::vgic::{InterfaceState, Intid, Saved, State};
+use realm_sdk::vgic::{InterfaceState, Intid, Saved, State, VirtualInterface, Vtr};
 use rmm_model::{Action, Cpu, GuestCpu, Model, Options, Outcome};
 
 /// Those in which the virtual CPU interface is the CPU's.
-const DIALECTS: [Dialect; 4] = Options::DIALECTS;
+fn with_registers_of_the_cpu() -> impl Iterator<Item = Dialect> {
+    Dialect::ALL.into_iter().filter(|dialect| !dialect.gic_in_run_page())
+}
 
 fn model(dialect: Dialect) -> Model {
-    let mut options = Options::new(dialect);
     // As QEMU's `virt` machine.
-    options.list_registers = 4;
-    Model::new(options).unwrap()
+    Model::new(Options::new(dialect).with_vtr(Vtr::of_run_page(3))).unwrap()
 }
 
 fn session<P: Platform>(platform: P, pool: &mut FixedPool<8>) -> Session<P> {
@@ -36,16 +39,21 @@ fn fill(pool: &mut FixedPool<8>, memory: &mut Undelegated) {
 }
 
 /// An active Realm with one REC, whose program does these actions; the values that it reads are
-/// sent to the receiver.
+/// sent to the receiver. No other Realm has its number.
 fn realm<'r, P: Platform>(
     rmm: &'r Rmm<P>,
+    number: u16,
     storage: &'r mut RealmStorage<8, 8>,
     pool: &mut FixedPool<8>,
     model: &Model,
     run: Undelegated,
     actions: Vec<Action>,
 ) -> (Realm<'r, P, Active>, Rec, Receiver<u64>) {
-    let mut realm = Realm::create(rmm, &RealmConfig::new(40), storage, pool).unwrap();
+    let mut config = RealmConfig::new(40);
+    if OptionalParameter::Vmid.exists_in(rmm.dialect()) {
+        config.vmid = number;
+    }
+    let mut realm = Realm::create(rmm, &config, storage, pool).unwrap();
     let start = RecStart { runnable: true, pc: Ipa::new(0), gprs: [0; 8] };
     let object = realm.create_rec(pool, &start).unwrap();
     let (sender, values) = channel();
@@ -65,20 +73,29 @@ fn realm<'r, P: Platform>(
     (realm, rec, values)
 }
 
+type Interface<'m> = RecInterface<Cpu<'m>>;
+
 /// One entry with the REC's interface loaded; returns the exit.
 fn enter<P: Platform>(
     rmm: &Rmm<P>,
     rec: &mut Rec,
     state: &mut InterfaceState,
-    mut cpu: Cpu<'_>,
+    interface: &mut Interface<'_>,
 ) -> (Event, Saved) {
-    state.load(&mut cpu);
+    state.load(interface);
+    if let Some(page) = interface.run_page() {
+        let (hcr, lrs) = page.enter();
+        rec.set_gic(GicEntry { hcr, lrs }).unwrap();
+    }
     let event = rec.enter(rmm, Answer::resume()).unwrap();
-    (event, state.save(&mut cpu))
+    if let (Some(page), Some(gic)) = (interface.run_page(), rec.gic().unwrap()) {
+        page.exit(gic.hcr, gic.lrs, gic.misr, gic.vmcr);
+    }
+    (event, state.save(interface))
 }
 
-fn state_for(cpu: Cpu<'_>) -> InterfaceState {
-    InterfaceState::new(cpu.vtr())
+fn state_for(interface: &impl VirtualInterface) -> InterfaceState {
+    InterfaceState::new(interface.vtr())
 }
 
 /// Two Realms on one CPU, entered by `enter`, each with its own state: Realm A sets its mask and
@@ -86,7 +103,7 @@ fn state_for(cpu: Cpu<'_>) -> InterfaceState {
 /// B read.
 fn two_realms_on_one_cpu(
     dialect: Dialect,
-    enter: impl Fn(&Rmm<Host<&Model, &Model>>, &mut Rec, &mut InterfaceState, Cpu<'_>),
+    enter: impl Fn(&Rmm<Host<&Model, &Model>>, &mut Rec, &mut InterfaceState, &mut Interface<'_>),
 ) -> [Vec<u64>; 2] {
     let model = model(dialect);
     let mut memory = model.take_memory();
@@ -120,18 +137,19 @@ fn two_realms_on_one_cpu(
     let mut page = || memory.take_front(0x1000).unwrap();
     let (a_page, b_page) = (page(), page());
     let (a_realm, mut a, a_values) =
-        realm(&rmm, &mut a_storage, &mut pool, &model, a_page, a_actions);
+        realm(&rmm, 1, &mut a_storage, &mut pool, &model, a_page, a_actions);
     let (b_realm, mut b, b_values) =
-        realm(&rmm, &mut b_storage, &mut pool, &model, b_page, b_actions);
+        realm(&rmm, 2, &mut b_storage, &mut pool, &model, b_page, b_actions);
 
-    let cpu = model.cpu(0);
-    let (mut a_state, mut b_state) = (state_for(cpu), state_for(cpu));
+    // Each Realm's, where they are in run pages.
+    let [mut a_interface, mut b_interface] = [RecInterface::new(&rmm, model.cpu(0)); 2];
+    let (mut a_state, mut b_state) = (state_for(&a_interface), state_for(&b_interface));
     for state in [&mut a_state, &mut b_state] {
         state.list_registers_mut().set_pending(Intid::VIRTUAL_TIMER, 0x80).unwrap();
     }
-    enter(&rmm, &mut a, &mut a_state, cpu);
-    enter(&rmm, &mut b, &mut b_state, cpu);
-    enter(&rmm, &mut a, &mut a_state, cpu);
+    enter(&rmm, &mut a, &mut a_state, &mut a_interface);
+    enter(&rmm, &mut b, &mut b_state, &mut b_interface);
+    enter(&rmm, &mut a, &mut a_state, &mut a_interface);
     let read = [a_values, b_values].map(|values| values.try_iter().collect());
 
     for (realm, rec) in [(a_realm, a), (b_realm, b)] {
@@ -146,9 +164,9 @@ fn two_realms_on_one_cpu(
 
 #[test]
 fn each_realm_has_its_own_interface_on_a_shared_cpu() {
-    for dialect in DIALECTS {
-        let [a, b] = two_realms_on_one_cpu(dialect, |rmm, rec, state, cpu| {
-            let (event, saved) = enter(rmm, rec, state, cpu);
+    for dialect in Dialect::ALL {
+        let [a, b] = two_realms_on_one_cpu(dialect, |rmm, rec, state, interface| {
+            let (event, saved) = enter(rmm, rec, state, interface);
             assert!(matches!(event.exit, Exit::Irq | Exit::Fiq));
             assert_eq!(saved, Saved::Used);
         });
@@ -159,19 +177,21 @@ fn each_realm_has_its_own_interface_on_a_shared_cpu() {
 
 #[test]
 fn a_host_that_swaps_list_registers_alone_fails_on_the_model() {
-    let [a, b] = two_realms_on_one_cpu(Dialect::TfRmm2026_07, |rmm, rec, state, mut cpu| {
-        for n in 0..4 {
-            let register = state.list_registers().iter().nth(n);
-            cpu.set_list_register(n, register.map_or(0, |register| register.raw()));
-        }
-        cpu.set_hcr(1);
-        let _ = rec.enter(rmm, Answer::resume()).unwrap();
-        let _ = state.save(&mut cpu);
-    });
-    // B finds A's mask and groups, and A's active priority blocks B's timer interrupt; A then finds
-    // B's.
-    assert_eq!(b, [0xf0, 1, 1023]);
-    assert_eq!(a, [27, 0, 0, 0x80, 0xff]);
+    for dialect in with_registers_of_the_cpu() {
+        let [a, b] = two_realms_on_one_cpu(dialect, |rmm, rec, state, cpu| {
+            for n in 0..4 {
+                let register = state.list_registers().iter().nth(n);
+                cpu.set_list_register(n, register.map_or(0, |register| register.raw()));
+            }
+            cpu.set_hcr(1);
+            let _ = rec.enter(rmm, Answer::resume()).unwrap();
+            let _ = state.save(cpu);
+        });
+        // B finds A's mask and groups, and A's active priority blocks B's timer interrupt; A then
+        // finds B's.
+        assert_eq!(b, [0xf0, 1, 1023], "{dialect}");
+        assert_eq!(a, [27, 0, 0, 0x80, 0xff], "{dialect}");
+    }
 }
 
 thread_local! {
@@ -180,8 +200,14 @@ thread_local! {
 
 #[test]
 fn threads_that_share_a_session_run_recs_on_their_own_cpus() {
+    for dialect in Dialect::ALL {
+        three_threads(dialect);
+    }
+}
+
+fn three_threads(dialect: Dialect) {
     const THREADS: usize = 3;
-    let model = model(Dialect::TfRmm2026_07);
+    let model = model(dialect);
     let conduit = model.calling_cpu(|| CPU.get());
     let mut memory = model.take_memory();
     let mut pool = FixedPool::<8>::new();
@@ -192,7 +218,7 @@ fn threads_that_share_a_session_run_recs_on_their_own_cpus() {
     };
     let parts: Vec<_> = (0..THREADS).map(|_| memory.take_front(1 << 20).unwrap()).collect();
     thread::scope(|scope| {
-        for (number, mut memory) in (1..).zip(parts) {
+        for ((number, vmid), mut memory) in (1..).zip(1..).zip(parts) {
             let (rmm, model, conduit) = (&rmm, &model, &conduit);
             scope.spawn(move || {
                 CPU.set(number);
@@ -214,11 +240,12 @@ fn threads_that_share_a_session_run_recs_on_their_own_cpus() {
                 }
                 let page = memory.take_front(0x1000).unwrap();
                 let (realm, mut rec, values) =
-                    realm(rmm, &mut storage, &mut pool, model, page, actions);
-                let mut state = state_for(conduit.cpu());
+                    realm(rmm, vmid, &mut storage, &mut pool, model, page, actions);
+                let mut interface = RecInterface::new(rmm, conduit.cpu());
+                let mut state = state_for(&interface);
                 let intid = Intid::new(26 + number).unwrap();
                 for _ in 0..21 {
-                    let (_, saved) = enter(rmm, &mut rec, &mut state, conduit.cpu());
+                    let (_, saved) = enter(rmm, &mut rec, &mut state, &mut interface);
                     assert_eq!(saved, Saved::Used);
                     state.list_registers_mut().set_pending(intid, 0x80).unwrap();
                 }
@@ -239,7 +266,13 @@ fn threads_that_share_a_session_run_recs_on_their_own_cpus() {
 
 #[test]
 fn an_interface_that_the_entry_did_not_use_is_reported() {
-    let model = model(Dialect::TfRmm2026_07);
+    for dialect in with_registers_of_the_cpu() {
+        on_another_cpu(dialect);
+    }
+}
+
+fn on_another_cpu(dialect: Dialect) {
+    let model = model(dialect);
     let mut memory = model.take_memory();
     let mut pool = FixedPool::<8>::new();
     pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
@@ -251,15 +284,16 @@ fn an_interface_that_the_entry_did_not_use_is_reported() {
     let page = memory.take_front(0x1000).unwrap();
     let actions =
         vec![Action::set_priority_mask(0xf0), Action::enable_group_1(true), Action::acknowledge()];
-    let (realm, mut rec, values) = realm(&rmm, &mut storage, &mut pool, &model, page, actions);
-    let mut state = state_for(conduit);
+    let (realm, mut rec, values) = realm(&rmm, 1, &mut storage, &mut pool, &model, page, actions);
+    let [mut used, mut other] = [conduit, model.cpu(2)].map(RecInterface::Cpu);
+    let mut state = state_for(&used);
     state.list_registers_mut().set_pending(Intid::VIRTUAL_TIMER, 0x80).unwrap();
-    let (_, saved) = enter(&rmm, &mut rec, &mut state, model.cpu(2));
+    let (_, saved) = enter(&rmm, &mut rec, &mut state, &mut other);
     assert_eq!((saved, values.try_iter().collect()), (Saved::Unused, vec![1023]));
     // The host still has to deliver the interrupt.
     let timer = state.list_registers().get(Intid::VIRTUAL_TIMER).unwrap();
     assert_eq!(timer.state(), State::Pending);
-    let (_, saved) = enter(&rmm, &mut rec, &mut state, conduit);
+    let (_, saved) = enter(&rmm, &mut rec, &mut state, &mut used);
     assert_eq!(saved, Saved::Used);
     let (object, _page) = rec.into_parts();
     assert_eq!(
@@ -270,29 +304,47 @@ fn an_interface_that_the_entry_did_not_use_is_reported() {
 
 /// A host that only runs a REC with its interface, on one CPU.
 struct Board<'m> {
-    cpu: Cpu<'m>,
+    interface: Interface<'m>,
     state: InterfaceState,
     exits: u32,
 }
 
 impl Handler for Board<'_> {
     fn before_entry(&mut self, _: &Rec) {
-        self.state.load(&mut self.cpu);
+        self.state.load(&mut self.interface);
     }
 
     fn entry_cancelled(&mut self, _: &Rec) {
-        let _ = self.state.save(&mut self.cpu);
+        let _ = self.state.save(&mut self.interface);
+    }
+
+    fn gic_entry(&mut self, gic: &mut GicEntry) {
+        if let Some(page) = self.interface.run_page() {
+            (gic.hcr, gic.lrs) = page.enter();
+        }
+    }
+
+    fn gic_exit(&mut self, gic: &GicExit) {
+        if let Some(page) = self.interface.run_page() {
+            page.exit(gic.hcr, gic.lrs, gic.misr, gic.vmcr);
+        }
     }
 
     fn after_exit(&mut self, _: Timers, _: bool) {
-        assert_eq!(self.state.save(&mut self.cpu), Saved::Used);
+        assert_eq!(self.state.save(&mut self.interface), Saved::Used);
         self.exits += 1;
     }
 }
 
 #[test]
 fn a_kick_and_an_interrupt_end_a_run_from_another_thread() {
-    let model = model(Dialect::TfRmm2026_07);
+    for dialect in Dialect::ALL {
+        kicked(dialect);
+    }
+}
+
+fn kicked(dialect: Dialect) {
+    let model = model(dialect);
     let mut memory = model.take_memory();
     let mut pool = FixedPool::<8>::new();
     pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
@@ -301,7 +353,7 @@ fn a_kick_and_an_interrupt_end_a_run_from_another_thread() {
     let rmm = session(cpu.host(), &mut pool);
     let mut storage = RealmStorage::new();
     let page = memory.take_front(0x1000).unwrap();
-    let (realm, rec, _) = realm(&rmm, &mut storage, &mut pool, &model, page, Vec::new());
+    let (realm, rec, _) = realm(&rmm, 1, &mut storage, &mut pool, &model, page, Vec::new());
     // It would run for a minute before the model takes it off the CPU.
     let (running, runs) = channel();
     let mut actions = 0_u64;
@@ -315,7 +367,8 @@ fn a_kick_and_an_interrupt_end_a_run_from_another_thread() {
     };
     model.set_guest(realm.rd().pa(), 0, Box::new(busy));
     let kick = Kick::new();
-    let mut board = Board { cpu, state: state_for(cpu), exits: 0 };
+    let interface = RecInterface::new(&rmm, cpu);
+    let mut board = Board { interface, state: state_for(&interface), exits: 0 };
     let started = Instant::now();
     let stopped = thread::scope(|scope| {
         let kick = &kick;
