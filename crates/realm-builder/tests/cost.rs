@@ -69,9 +69,10 @@ proptest! {
         layout in proptest::collection::vec((piece(), 0u64..5, 0u8..3), 1..6),
         limits in limits(),
         stocked in any::<bool>(),
+        dialect in proptest::sample::select(&Options::DIALECTS[..]),
         scale in scale(),
     ) {
-        let options = options(limits, Dialect::TfRmm2026_07, scale);
+        let options = options(limits, dialect, scale);
         layout::populate(Machine { options, scale, limits }, layout, stocked)?;
     }
 }

@@ -1,12 +1,12 @@
 //! Granule states: the table that every command looks at first.
 
-use alloc::vec;
-use alloc::vec::Vec;
+use core::ops::Range;
 
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::{GranuleSize, Pa, PaRange, Status};
 
 use crate::answer::{Answer, refuse};
+use crate::per_granule::PerGranule;
 
 /// What a granule of DRAM is used for.
 ///
@@ -91,7 +91,7 @@ impl Census {
 pub(crate) struct Granules {
     dram: PaRange,
     size: GranuleSize,
-    states: Vec<GranuleState>,
+    states: PerGranule<GranuleState>,
     census: Census,
 }
 
@@ -99,7 +99,8 @@ impl Granules {
     /// A table in which the host owns all of DRAM.
     pub(crate) fn new(dram: PaRange) -> Self {
         let total = dram.bytes() / MIN_GRANULE;
-        let states = vec![GranuleState::Undelegated; usize::try_from(total).unwrap_or(0)];
+        let granules = usize::try_from(total).unwrap_or(0);
+        let states = PerGranule::new(granules, GranuleState::Undelegated);
         let census = Census { undelegated: total, total, ..Census::default() };
         Self { dram, size: GranuleSize::Size4KiB, states, census }
     }
@@ -136,7 +137,7 @@ impl Granules {
 
     /// The state of the granule that holds `pa`; `None` outside DRAM.
     pub(crate) fn state(&self, pa: Pa) -> Option<GranuleState> {
-        self.states.get(self.number(pa)?).copied()
+        self.states.get(self.number(pa)?)
     }
 
     /// Whether `pa` is the address of a granule, and that granule is in `state`.
@@ -154,33 +155,36 @@ impl Granules {
         })
     }
 
+    /// The numbers of the 4 KiB in a range; `None` if it begins outside DRAM.
+    fn numbers(&self, range: &PaRange) -> Option<Range<usize>> {
+        let first = self.number(range.base())?;
+        Some(first..self.number(range.top())?)
+    }
+
     /// Whether all of `range` is in `state`.
     pub(crate) fn are(&self, range: &PaRange, state: GranuleState) -> bool {
-        if !self.dram.contains_range(range) {
-            return false;
-        }
-        let (Some(first), Some(last)) = (self.number(range.base()), self.number(range.top()))
-        else {
-            return false;
-        };
-        self.states.get(first..last).is_some_and(|states| states.iter().all(|s| *s == state))
+        self.dram.contains_range(range) && self.run(range, state) == range.top()
+    }
+
+    /// The end of the granules that are in `state` from the base of `range` on.
+    pub(crate) fn run(&self, range: &PaRange, state: GranuleState) -> Pa {
+        let granules = self.numbers(range).map_or(0, |range| self.states.run(range, state));
+        let bytes = granules as u64 * MIN_GRANULE;
+        Pa::new(range.base().raw() + bytes - bytes % self.bytes())
     }
 
     /// Puts the granule at `pa` into `state`; outside DRAM nothing happens.
     pub(crate) fn set(&mut self, pa: Pa, state: GranuleState) {
-        let Some(first) = self.number(pa) else { return };
-        let parts = usize::try_from(self.bytes() / MIN_GRANULE).unwrap_or(1);
-        for slot in self.states.iter_mut().skip(first).take(parts) {
-            let old = core::mem::replace(slot, state);
-            *self.census.of_mut(old) -= 1;
-            *self.census.of_mut(state) += 1;
-        }
+        self.set_all(&PaRange::with_size_or_empty(pa, self.bytes()), state);
     }
 
     /// Puts the granules of a range into `state`.
     pub(crate) fn set_all(&mut self, range: &PaRange, state: GranuleState) {
-        for granule in self.each(range) {
-            self.set(granule, state);
-        }
+        let Some(range) = self.numbers(range) else { return };
+        let census = &mut self.census;
+        self.states.set(range, state, |old, count| {
+            *census.of_mut(old) -= count as u64;
+            *census.of_mut(state) += count as u64;
+        });
     }
 }

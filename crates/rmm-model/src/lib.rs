@@ -184,6 +184,7 @@ mod memory;
 mod model;
 mod monitor;
 mod options;
+mod per_granule;
 mod planes;
 pub mod protocol;
 mod realm;

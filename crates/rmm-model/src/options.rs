@@ -52,7 +52,7 @@ pub enum TablesPerCall {
 pub struct Options {
     /// Its dialect.
     pub dialect: Dialect,
-    /// The memory of the machine; at most 64 GiB. There is no memory at other addresses.
+    /// The memory of the machine; at most 16 TiB. There is no memory at other addresses.
     pub dram: PaRange,
     /// The feature registers that `RMI_FEATURES` reports for the indices 0 to 4; they decide what
     /// the model accepts.
@@ -164,8 +164,8 @@ const FEATURE_4: u64 = 0xfffe;
 /// features above.
 pub(crate) const GIB: u64 = 1 << 30;
 
-/// Most memory that the model tracks, in bytes.
-const MAX_DRAM: u64 = 64 << 30;
+/// Most memory that the model tracks, in bytes. That of 2 MiB takes 32 bytes at least.
+const MAX_DRAM: u64 = 16 << 40;
 /// A donation request counts its blocks with 14 bits.
 const MAX_DONATION: u16 = (1 << 14) - 1;
 
@@ -409,7 +409,7 @@ impl fmt::Display for DialectNames {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OptionsError {
-    /// The memory is empty, above 64 GiB or not within 48 bits, or does not consist of granules of
+    /// The memory is empty, above 16 TiB or not within 48 bits, or does not consist of granules of
     /// a size that the features offer.
     Dram(PaRange),
     /// The memory that the model is given does not have all of this.

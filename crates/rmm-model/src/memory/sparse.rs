@@ -2,20 +2,22 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
-use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
+use core::ops::Range;
 
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::{Pa, PaRange};
 
 use super::{GRANULE, Memory};
+use crate::per_granule::PerGranule;
 
 /// One range of memory that is stored on the heap, zeroed at first. A granule that was not written
-/// since it was last filled takes one byte.
+/// since it was last filled takes one byte, and 2 MiB that were filled as a whole take 16.
 pub struct SparseMemory {
     dram: PaRange,
-    fill: Vec<u8>,
+    granules: usize,
+    fill: PerGranule<u8>,
     pub(super) written: BTreeMap<usize, Box<[u8; GRANULE]>>,
 }
 
@@ -24,24 +26,23 @@ impl SparseMemory {
     #[must_use]
     pub fn new(dram: PaRange) -> Self {
         let granules = usize::try_from(dram.bytes() / MIN_GRANULE).unwrap_or(0);
-        Self { dram, fill: vec![0; granules], written: BTreeMap::new() }
+        Self { dram, granules, fill: PerGranule::new(granules, 0), written: BTreeMap::new() }
     }
 
     /// Number of the granule that holds `at`, counted from the base of DRAM; `None` outside.
     fn number(&self, at: u64) -> Option<usize> {
         let offset = at.checked_sub(self.dram.base().raw())?;
         let number = usize::try_from(offset / MIN_GRANULE).ok()?;
-        (number < self.fill.len()).then_some(number)
+        (number < self.granules).then_some(number)
     }
 
-    /// Makes every byte of the granule at `granule` equal to `byte`.
-    fn refill(&mut self, granule: Pa, byte: u8) {
-        if let Some(number) = self.number(granule.raw()) {
+    /// Makes every byte of whole granules equal to `byte`.
+    fn refill(&mut self, granules: Range<usize>, byte: u8) {
+        let written = self.written.range(granules.clone()).map(|(number, _)| *number);
+        for number in written.collect::<Vec<_>>() {
             self.written.remove(&number);
-            if let Some(fill) = self.fill.get_mut(number) {
-                *fill = byte;
-            }
         }
+        self.fill.set(granules, byte, |_, _| ());
     }
 }
 
@@ -56,14 +57,19 @@ impl Memory for SparseMemory {
         let content = [byte; GRANULE];
         let mut at = base;
         while at < top {
-            let left = usize::try_from(top - at).unwrap_or(GRANULE);
-            let length = left.min(GRANULE - offset_in_granule(at));
-            if length == GRANULE {
-                self.refill(Pa::new(at), byte);
+            let whole = (top - at) / MIN_GRANULE;
+            let length = if offset_in_granule(at) == 0 && whole != 0 {
+                if let Some(first) = self.number(at) {
+                    self.refill(first..first + usize::try_from(whole).unwrap_or(0), byte);
+                }
+                whole * MIN_GRANULE
             } else {
-                self.write(Pa::new(at), content.get(..length).unwrap_or(&[]));
-            }
-            at += length as u64;
+                let length = (top - at).min(MIN_GRANULE - at % MIN_GRANULE);
+                let part = content.get(..usize::try_from(length).unwrap_or(0));
+                self.write(Pa::new(at), part.unwrap_or(&[]));
+                length
+            };
+            at += length;
         }
     }
 
@@ -80,7 +86,7 @@ impl Memory for SparseMemory {
             match bytes {
                 Some(bytes) => part.copy_from_slice(bytes),
                 None => {
-                    part.fill(number.and_then(|n| self.fill.get(n)).copied().unwrap_or(0));
+                    part.fill(number.and_then(|n| self.fill.get(n)).unwrap_or(0));
                 }
             }
             at = at.wrapping_add(part.len() as u64);
@@ -95,7 +101,7 @@ impl Memory for SparseMemory {
             let offset = offset_in_granule(at);
             let (part, tail) = rest.split_at(rest.len().min(GRANULE - offset));
             if let Some(number) = self.number(at) {
-                let fill = self.fill.get(number).copied().unwrap_or(0);
+                let fill = self.fill.get(number).unwrap_or(0);
                 let granule =
                     self.written.entry(number).or_insert_with(|| Box::new([fill; GRANULE]));
                 if let Some(bytes) = granule.get_mut(offset..offset + part.len()) {

@@ -7,6 +7,7 @@ use super::{Monitor, pa_range};
 use crate::answer::{Answer, Answered, require};
 use crate::granule::GranuleState;
 use crate::memory::POISON;
+use crate::options::GIB;
 use crate::regions::{Protection, Tracking};
 use crate::unsupported;
 
@@ -85,17 +86,44 @@ impl Monitor {
         content: u8,
     ) -> Pa {
         let mut at = range.base();
-        let mut moved = 0;
-        while at < range.top() && moved < most {
-            let Some(unit) = self.unit(at, range) else { break };
-            if !self.granules.are(&unit, from) {
-                break;
-            }
-            self.convert(&unit, to, content);
-            at = unit.top();
-            moved += 1;
+        let mut left = most;
+        while at < range.top() && left > 0 {
+            let reached = if let Some(fine) = self.fine_granules(at, range, left) {
+                let run = self.granules.run(&fine, from);
+                let moved = PaRange::new(at, run).unwrap_or(PaRange::empty(at));
+                self.convert(&moved, to, content);
+                left -= moved.bytes() / self.granules.bytes();
+                if run != fine.top() {
+                    return run;
+                }
+                run
+            } else {
+                let Some(unit) = self.unit(at, range) else { break };
+                if !self.granules.are(&unit, from) {
+                    break;
+                }
+                self.convert(&unit, to, content);
+                left -= 1;
+                unit.top()
+            };
+            at = reached;
         }
         at
+    }
+
+    /// The memory from `at` on that changes owner by granule: at most so many granules, and not
+    /// beyond the GiB.
+    fn fine_granules(&self, at: Pa, range: &PaRange, most: u64) -> Option<PaRange> {
+        let is_fine = self.regions.tracking(at) == Tracking::Fine
+            && self.regions.protection(at) != Protection::Missing;
+        if !is_fine {
+            return None;
+        }
+        let bytes = self.granules.bytes();
+        let gib = PaRange::with_size(at.align_down(GIB), GIB).ok()?;
+        let top = self.regions.tracked_alike(at, gib.top().min(range.top())).align_up(bytes)?;
+        let most = at.checked_add(most.saturating_mul(bytes)).unwrap_or(top);
+        PaRange::new(at, most.min(top)).ok()
     }
 
     /// What changes owner as a unit at `at`: a granule, or all of a COARSE region if that starts
@@ -136,9 +164,7 @@ impl Monitor {
 
     /// Puts every granule of the range into `state`, with content `byte`.
     pub(super) fn convert(&mut self, range: &PaRange, state: GranuleState, byte: u8) {
-        for granule in self.granules.each(range) {
-            self.granules.set(granule, state);
-            self.memory.fill(granule, self.granules.bytes(), byte);
-        }
+        self.granules.set_all(range, state);
+        self.memory.fill(range.base(), range.bytes(), byte);
     }
 }
