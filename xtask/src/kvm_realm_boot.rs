@@ -1,4 +1,5 @@
-//! `cargo xtask kvm-realm-boot`: the example VMM of `kvm-realm` for arm64, linked statically.
+//! `cargo xtask kvm-realm-boot`: the example VMM of `kvm-realm` and its probe for arm64, linked
+//! statically.
 
 use std::path::Path;
 
@@ -6,24 +7,26 @@ use crate::Failure;
 use crate::aarch64::{TARGET, cargo};
 use crate::output::say;
 
-const EXAMPLE: &str = "kvm_realm_boot";
+const EXAMPLES: [&str; 2] = ["kvm_realm_boot", "kvm_realm_probe"];
 
-/// Builds the program, and says where it is.
+/// Builds the programs, and says where they are.
 ///
 /// # Errors
 ///
-/// [`Failure`] when it cannot be built, for instance without the target's standard library.
+/// [`Failure`] when one cannot be built, for instance without the target's standard library.
 pub(crate) fn run(root: &Path) -> Result<(), Failure> {
     let status = cargo(root)
-        .args(["build", "--quiet", "--release", "--package", "kvm-realm"])
-        .args(["--example", EXAMPLE, "--target", TARGET])
+        .args(["build", "--quiet", "--release", "--package", "kvm-realm", "--target", TARGET])
+        .args(EXAMPLES.iter().flat_map(|example| ["--example", example]))
         .status()
         .map_err(|error| format!("cargo: {error}"))?;
     if !status.success() {
-        return Err(format!("{EXAMPLE} is not built (rustup target add {TARGET}?)").into());
+        return Err(format!("kvm-realm is not built (rustup target add {TARGET}?)").into());
     }
-    let path = root.join("target").join(TARGET).join("release/examples").join(EXAMPLE);
-    let bytes = std::fs::metadata(&path).map_err(|e| format!("{}: {e}", path.display()))?.len();
-    say!("{}: {bytes} bytes", path.display());
+    for example in EXAMPLES {
+        let path = root.join("target").join(TARGET).join("release/examples").join(example);
+        let bytes = std::fs::metadata(&path).map_err(|e| format!("{}: {e}", path.display()))?.len();
+        say!("{}: {bytes} bytes", path.display());
+    }
     Ok(())
 }

@@ -40,7 +40,7 @@ usage: cargo xtask <chore>
   features           each published package without features, with each one alone, with all
   instructions       instructions of the SDK per exit and per call; fails above a ceiling of
                      benches/instructions; needs valgrind
-  kvm-realm-boot     the example VMM of kvm-realm for arm64, linked statically
+  kvm-realm-boot     the example VMM and the probe of kvm-realm for arm64, linked statically
   lines              lines of source files of more than 100 columns; fails if there are any
   msrv               the workspace with its minimum supported Rust version
   mutants [--base REV] [--limit N] [--seed N] [--results DIR]
