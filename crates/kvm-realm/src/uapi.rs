@@ -17,8 +17,6 @@ use kvm_bindings::{
 pub const CAP_ARM_VM_IPA_SIZE: u32 = 165;
 /// KVM_CAP_USER_MEMORY2.
 pub const CAP_USER_MEMORY2: u32 = 231;
-/// KVM_CAP_MEMORY_FAULT_INFO.
-pub const CAP_MEMORY_FAULT_INFO: u32 = 232;
 /// KVM_CAP_MEMORY_ATTRIBUTES. Its value has a bit for each attribute of VMs.
 pub const CAP_MEMORY_ATTRIBUTES: u32 = 233;
 /// KVM_CAP_GUEST_MEMFD.

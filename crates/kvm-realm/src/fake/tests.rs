@@ -676,18 +676,18 @@ fn capabilities_answer_per_descriptor() {
         let kernel = FakeKernel::new(generation).unwrap();
         let system = kernel.open_kvm().unwrap();
         let vm = kernel.create_vm(system.as_fd(), realm_type(generation) | 33).unwrap();
-        let numbers = [231, 233, 234, 240, 243, 244, 250, 252, 253, 81];
+        let numbers = [231, 232, 233, 234, 240, 243, 244, 250, 252, 253, 81];
         [system, vm]
             .map(|fd| numbers.map(|number| kernel.check_extension(fd.as_fd(), number).unwrap()))
     };
-    let system = [1, 8, 1, 0, 0, 0, 0, 0, 0, 1];
-    assert_eq!(values("rme-v5..v7"), [system, [1, 8, 1, 0, 0, 0, 0, 0, 0, 0]]);
-    let system = [1, 8, 1, 0, 1, 3, 0, 0, 0, 1];
-    assert_eq!(values("rmi-v14"), [system, [1, 8, 1, 0, 0, 3, 0, 0, 0, 0]]);
-    let system = [1, 0, 1, 0, 1, 3, 8, 0, 0, 1];
-    assert_eq!(values("rmi-v15"), [system, [1, 0, 1, 0, 0, 3, 8, 0, 0, 0]]);
-    let system = [1, 0, 1, 0, 1, 3, 0, 8, 1, 1];
-    assert_eq!(values("rmi-sep2026-tree"), [system, [1, 0, 1, 0, 0, 3, 0, 8, 1, 0]]);
+    let system = [1, 0, 8, 1, 0, 0, 0, 0, 0, 0, 1];
+    assert_eq!(values("rme-v5..v7"), [system, [1, 0, 8, 1, 0, 0, 0, 0, 0, 0, 0]]);
+    let system = [1, 0, 8, 1, 0, 1, 3, 0, 0, 0, 1];
+    assert_eq!(values("rmi-v14"), [system, [1, 0, 8, 1, 0, 0, 3, 0, 0, 0, 0]]);
+    let system = [1, 0, 0, 1, 0, 1, 3, 8, 0, 0, 1];
+    assert_eq!(values("rmi-v15"), [system, [1, 0, 0, 1, 0, 0, 3, 8, 0, 0, 0]]);
+    let system = [1, 0, 0, 1, 0, 1, 3, 0, 8, 1, 1];
+    assert_eq!(values("rmi-sep2026-tree"), [system, [1, 0, 0, 1, 0, 0, 3, 0, 8, 1, 0]]);
 
     let kernel = FakeKernel::without_realms("rmi-v14").unwrap();
     let system = kernel.open_kvm().unwrap();

@@ -145,7 +145,6 @@ fn constants_are_those_of_the_sources() {
     let (capabilities, constants) = (&common["caps_upstream"], &common["const"]);
     for (number, name) in [
         (uapi::CAP_USER_MEMORY2, "KVM_CAP_USER_MEMORY2"),
-        (uapi::CAP_MEMORY_FAULT_INFO, "KVM_CAP_MEMORY_FAULT_INFO"),
         (uapi::CAP_MEMORY_ATTRIBUTES, "KVM_CAP_MEMORY_ATTRIBUTES"),
         (uapi::CAP_GUEST_MEMFD, "KVM_CAP_GUEST_MEMFD"),
         (uapi::CAP_GUEST_MEMFD_FLAGS, "KVM_CAP_GUEST_MEMFD_FLAGS"),

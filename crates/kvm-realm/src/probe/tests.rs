@@ -27,7 +27,7 @@ impl Host {
     /// A kernel of a generation, whose VM answers only to its own and generic capabilities.
     fn new(generation: Generation) -> Self {
         let facts = generation.facts();
-        let mut vm = BTreeMap::from([(facts.capability, 1), (231, 1), (232, 1), (234, 1)]);
+        let mut vm = BTreeMap::from([(facts.capability, 1), (231, 1), (234, 1)]);
         vm.insert(facts.memfd_attributes_capability.unwrap_or(233), 8);
         Self {
             parameters: BTreeMap::new(),
