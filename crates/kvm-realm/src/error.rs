@@ -68,6 +68,8 @@ pub enum Operation {
     InitGic,
     /// The interrupt of a timer.
     ConfigureTimer,
+    /// Which hypercalls are the VMM's.
+    FilterCalls,
 }
 
 impl Operation {
@@ -105,6 +107,7 @@ impl Operation {
             Self::ConfigureGic => "KVM_SET_DEVICE_ATTR (VGICv3)",
             Self::InitGic => "KVM_SET_DEVICE_ATTR (initialisation of the VGICv3)",
             Self::ConfigureTimer => "KVM_SET_DEVICE_ATTR (timers)",
+            Self::FilterCalls => "KVM_SET_DEVICE_ATTR (filter of hypercalls)",
         }
     }
 }
@@ -269,6 +272,7 @@ mod tests {
             Operation::ConfigureGic,
             Operation::InitGic,
             Operation::ConfigureTimer,
+            Operation::FilterCalls,
         ] {
             for errno in Errno::NAMED.iter().copied().chain([Errno::new(71)]) {
                 for generation in Generation::ALL {
@@ -278,6 +282,6 @@ mod tests {
                 }
             }
         }
-        assert_eq!(all, 28 * (Errno::NAMED.len() + 1) * 9);
+        assert_eq!(all, 29 * (Errno::NAMED.len() + 1) * 9);
     }
 }

@@ -172,6 +172,9 @@ pub struct Facts {
     pub realm_type: u64,
     /// KVM_ARM_VCPU_REC: the feature that is finalized when a vCPU is set up.
     pub rec_feature: Option<u32>,
+    /// Whether some kernels of this generation refuse that feature in KVM_ARM_VCPU_INIT, with
+    /// `ENOENT`: v5 has it for KVM_ARM_VCPU_FINALIZE alone.
+    pub rec_is_optional_at_init: bool,
     /// How a Realm comes into being.
     pub steps: Steps,
     /// How memory is populated.

@@ -47,6 +47,7 @@ pub mod probe;
 #[cfg(test)]
 mod recorder;
 pub mod registers;
+pub mod smccc;
 pub mod uapi;
 pub mod vcpu;
 pub mod vgic;

@@ -73,6 +73,12 @@ pub const VCPU_TIMERS: u32 = 1;
 pub const VCPU_TIMER_VIRTUAL: u64 = 0;
 /// KVM_ARM_VCPU_TIMER_IRQ_PTIMER, in [`VCPU_TIMERS`].
 pub const VCPU_TIMER_PHYSICAL: u64 = 1;
+/// KVM_ARM_VM_SMCCC_CTRL: which hypercalls are the VMM's, of a VM.
+pub const VM_SMCCC_CONTROL: u32 = 0;
+/// KVM_ARM_VM_SMCCC_FILTER, in [`VM_SMCCC_CONTROL`].
+pub const VM_SMCCC_FILTER: u64 = 0;
+/// KVM_SMCCC_FILTER_FWD_TO_USER.
+pub const SMCCC_FORWARD: u8 = 2;
 
 /// A structure of the user interface that is only passed as bytes.
 macro_rules! structure {
@@ -218,6 +224,16 @@ structure! {
         flags: u64 = 24,
         error_offset: u64 = 32,
         reserved: [u8; 88] = 40,
+    }
+}
+
+structure! {
+    /// `struct kvm_smccc_filter`.
+    struct SmcccFilter, 24 bytes {
+        base: u32 = 0,
+        nr_functions: u32 = 4,
+        action: [u8; 1] = 8,
+        pad: [u8; 15] = 9,
     }
 }
 

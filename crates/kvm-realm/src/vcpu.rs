@@ -5,9 +5,10 @@
 //! ```
 //!
 //! A VMM has one [`RealmVcpu`] for each vCPU, in the order of their numbers: number 0 starts, the
-//! others are turned on by PSCI. KVM answers PSCI calls. Up to v13 the VMM may do that itself, with
-//! a filter of functions (`KVM_ARM_VM_SMCCC_CTRL`); the RMM must then be told what became of a call
-//! ([`RealmVcpu::complete_psci`]) before either vCPU runs, and a run without that is refused.
+//! others are turned on by PSCI. KVM answers PSCI calls. Up to v13 the VMM may do that itself
+//! ([`smccc::forward_psci`](crate::smccc::forward_psci)); the RMM must then be told what became of
+//! a call ([`RealmVcpu::complete_psci`]) before either vCPU runs, and a run without that is
+//! refused.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -167,10 +168,11 @@ impl<'k, K: Kernel> RealmVcpu<'k, K> {
             .into_iter()
             .filter(|(_, is_chosen)| *is_chosen)
             .fold(plain, |init, (feature, _)| init.with_feature(feature));
-        let rec =
-            self.calls.generation.facts().rec_feature.filter(|_| self.context.shared_bit != 0);
+        let facts = self.calls.generation.facts();
+        let rec = facts.rec_feature.filter(|_| self.context.shared_bit != 0);
         let done = match rec.map(|rec| self.vcpu.init(&init.with_feature(rec))) {
-            None | Some(Err(Errno::ENOENT)) => self.vcpu.init(&init),
+            None => self.vcpu.init(&init),
+            Some(Err(Errno::ENOENT)) if facts.rec_is_optional_at_init => self.vcpu.init(&init),
             Some(done) => done,
         };
         self.calls.check(Operation::InitVcpu, done)?;

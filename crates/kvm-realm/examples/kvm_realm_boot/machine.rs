@@ -11,7 +11,8 @@ use kvm_realm::launch::{BootRegisters, Configured, Plan, Running, predict};
 use kvm_realm::memory::{Ram, RealmMemory};
 use kvm_realm::probe::probe;
 use kvm_realm::registers::Register;
-use kvm_realm::vcpu::{Power, RealmVcpu, VcpuFeatures};
+use kvm_realm::smccc;
+use kvm_realm::vcpu::{Power as Start, RealmVcpu, VcpuFeatures};
 use kvm_realm::vgic::{Vgic, VgicConfig};
 use kvm_realm::vm;
 use realm_sdk::abi::realm::RealmParams;
@@ -19,18 +20,20 @@ use realm_sdk::abi::rtt::Geometry;
 use realm_sdk::abi::{Ipa, IpaRange, Pa};
 use realm_sdk::measurement::RegionLayout;
 
+use crate::console::Terminal;
 use crate::guest::Guest;
 use crate::host_memory::Mapping;
 use crate::options::{Failure, Files, Options};
+use crate::power::Power;
 use crate::report::Report;
-use crate::run::{Timeline, run};
+use crate::run::{Host, Timeline, run};
 
-/// Boots a guest and runs it to its end. `text` gets what it writes to its console.
+/// Boots a guest and runs it to its end, with its console at a terminal.
 pub(crate) fn boot<K>(
     kernel: &K,
     options: &Options,
     files: &Files,
-    text: &(dyn Fn(&str) + Sync),
+    terminal: Terminal<'_>,
 ) -> Result<Report, Failure>
 where
     K: Kernel + Sync,
@@ -54,6 +57,7 @@ where
         x: [guest.layout.tree.base().raw(), 0, 0, 0, 0, 0, 0, 0],
     };
     parts.set(&registers)?;
+    let psci = options.owns_psci.then(|| Power::new(&affinities));
     let mut timeline = Timeline { start, created: start.elapsed(), populated: start.elapsed() };
 
     if options.is_plain {
@@ -72,7 +76,8 @@ where
         };
         calls.set_memory_region(vm.as_fd(), &region)?;
         timeline.populated = start.elapsed();
-        return run(None::<Running<'_, K>>, kernel, vm.as_fd(), parts.vcpus, text, timeline);
+        let host = Host { kernel, vm: vm.as_fd(), terminal, psci };
+        return run(None::<Running<'_, K>>, host, parts.vcpus, timeline);
     }
 
     let guest_memfd = calls.create_guest_memfd(vm.as_fd(), bytes)?;
@@ -95,7 +100,8 @@ where
     let running = populated.activate(parts.vcpus.iter().map(RealmVcpu::kernel_vcpu));
     let running = running.map_err(lost)?;
     timeline.populated = start.elapsed();
-    let mut report = run(Some(running), kernel, vm.as_fd(), parts.vcpus, text, timeline)?;
+    let host = Host { kernel, vm: vm.as_fd(), terminal, psci };
+    let mut report = run(Some(running), host, parts.vcpus, timeline)?;
     report.generation = Some(generation);
     report.rim = rim;
     Ok(report)
@@ -157,13 +163,18 @@ impl<'k, K: Kernel> Parts<'k, K> {
             vcpus: u32::try_from(options.vcpus)?,
             interrupts: None,
         };
+        if options.owns_psci {
+            smccc::forward_psci(&calls, vm)?;
+        }
         let gic = Vgic::create(&calls, vm, geometry, &config)?;
         let of_realm = (!options.is_plain).then_some(geometry);
         let mut vcpus = Vec::new();
         for id in 0..options.vcpus {
             let vcpu = RealmVcpu::create(calls, vm, of_realm, id)?;
-            let power = if id == 0 { Power::On } else { Power::Off };
-            vcpu.init(vm, VcpuFeatures::default(), power)?;
+            // A VMM that answers PSCI calls does not run the others until they are turned on.
+            let starts = id == 0 || options.owns_psci;
+            let start = if starts { Start::On } else { Start::Off };
+            vcpu.init(vm, VcpuFeatures::default(), start)?;
             vcpus.push(vcpu);
         }
         gic.init(&calls)?;

@@ -2,6 +2,9 @@
 //!
 //! It is for arm64; `cargo xtask kvm-realm-boot` builds it, without a C library of the target.
 //! Elsewhere it runs on a fake kernel alone (`--fake`).
+//!
+//! Standard input is the guest's console input. A terminal is raw meanwhile: Ctrl-A and x end the
+//! VM, Ctrl-A twice is Ctrl-A for the guest.
 
 #[path = "../../../../examples/shared/output.rs"]
 mod output;
@@ -10,18 +13,25 @@ mod console;
 mod demonstration;
 mod guest;
 mod host_memory;
+mod input;
 mod machine;
 mod options;
+mod poll;
+mod power;
 mod report;
 mod run;
 mod signal;
+mod terminal;
 
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
+use console::Terminal;
 use options::{Failure, Files, Options};
 use output::{complain, say};
 use report::Report;
+use terminal::RawTerminal;
 
 /// The status when no Realm can run here.
 const NO_KVM: u8 = 2;
@@ -60,17 +70,26 @@ fn print(letters: &str) {
 
 /// Boots the guest; `None` if there is no KVM.
 fn boot(options: &Options, files: &Files) -> Result<Option<Report>, Failure> {
+    let input = std::io::stdin();
+    // Until the guest has ended.
+    let raw = RawTerminal::new(input.as_fd());
+    let is_interactive = raw.is_some();
+    let terminal = Terminal { text: &print, input: Some(input.as_fd()), is_interactive };
     if let Some(name) = &options.fake {
         let kernel = demonstration::kernel(name, options.is_plain)?;
-        return machine::boot(&kernel, options, files, &print).map(Some);
+        return machine::boot(&kernel, options, files, terminal).map(Some);
     }
-    boot_on_linux(options, files)
+    boot_on_linux(options, files, terminal)
 }
 
 #[cfg(target_arch = "aarch64")]
-fn boot_on_linux(options: &Options, files: &Files) -> Result<Option<Report>, Failure> {
+fn boot_on_linux(
+    options: &Options,
+    files: &Files,
+    terminal: Terminal<'_>,
+) -> Result<Option<Report>, Failure> {
     match kvm_realm::linux::Linux::open() {
-        Ok(kernel) => machine::boot(&kernel, options, files, &print).map(Some),
+        Ok(kernel) => machine::boot(&kernel, options, files, terminal).map(Some),
         Err(errno) => {
             complain!("error: /dev/kvm cannot be opened: {errno}");
             Ok(None)
@@ -79,7 +98,7 @@ fn boot_on_linux(options: &Options, files: &Files) -> Result<Option<Report>, Fai
 }
 
 #[cfg(not(target_arch = "aarch64"))]
-fn boot_on_linux(_: &Options, _: &Files) -> Result<Option<Report>, Failure> {
+fn boot_on_linux(_: &Options, _: &Files, _: Terminal<'_>) -> Result<Option<Report>, Failure> {
     complain!("error: KVM runs realms on arm64 only; --fake runs anywhere");
     Ok(None)
 }

@@ -15,10 +15,13 @@ usage: kvm_realm_boot --kernel IMAGE [options]
   --memory MIB        its RAM; 256 without
   --vcpus N           1 to 8; 1 without
   --plain             an ordinary VM, and no Realm
+  --psci              this program answers PSCI calls, and not KVM (v5 to v13)
   --unmeasured        files are not measured, their addresses are
   --generation NAME   the interface of this kernel, instead of what is found out
   --fake NAME         a fake kernel of this generation, in this process, whose guest prints a line:
                       runs anywhere
+
+Standard input is the guest's. On a terminal, Ctrl-A and x end the VM.
 ";
 
 /// The most vCPUs.
@@ -39,6 +42,7 @@ pub(crate) struct Options {
     pub(crate) memory: u64,
     pub(crate) vcpus: u64,
     pub(crate) is_plain: bool,
+    pub(crate) owns_psci: bool,
     pub(crate) is_measured: bool,
     pub(crate) generation: Option<Generation>,
     /// The fake kernel, instead of that of the machine.
@@ -54,6 +58,7 @@ impl Default for Options {
             memory: 256,
             vcpus: 1,
             is_plain: false,
+            owns_psci: false,
             is_measured: true,
             generation: None,
             fake: None,
@@ -80,6 +85,7 @@ impl Options {
                 Long("memory") => options.memory = arguments.value()?.parse()?,
                 Long("vcpus") => options.vcpus = arguments.value()?.parse()?,
                 Long("plain") => options.is_plain = true,
+                Long("psci") => options.owns_psci = true,
                 Long("unmeasured") => options.is_measured = false,
                 Long("generation") => {
                     options.generation = Some(Generation::parse(&arguments.value()?.string()?)?);
@@ -91,6 +97,9 @@ impl Options {
         }
         if options.kernel.as_os_str().is_empty() {
             return Err("--kernel is missing".into());
+        }
+        if options.owns_psci && options.is_plain {
+            return Err("--psci is for realms: --plain leaves PSCI to KVM".into());
         }
         if !(1..=VCPUS).contains(&options.vcpus) {
             return Err(format!("{} vCPUs: 1 to {VCPUS} are possible", options.vcpus).into());

@@ -12,6 +12,8 @@ pub(crate) enum End {
     /// The guest has turned the system off, or reset it.
     Off,
     Reset,
+    /// The user has left.
+    Quit,
     /// Something else, by this vCPU.
     Stopped(u64, String),
 }
@@ -65,6 +67,7 @@ impl Report {
         lines.push(match &self.end {
             End::Off => "the guest has turned the system off".to_string(),
             End::Reset => "the guest has reset the system".to_string(),
+            End::Quit => "the user has ended the VM".to_string(),
             End::Stopped(vcpu, why) => format!("vCPU {vcpu} stopped: {why}"),
         });
         lines

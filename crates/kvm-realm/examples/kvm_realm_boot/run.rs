@@ -6,14 +6,16 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bare_metal::linux::layout::{UART, UART_INTID};
-use kvm_realm::exit::{Exit, SystemEventKind};
+use kvm_realm::exit::{Exit, Hypercall, PsciCall, SystemEventKind};
 use kvm_realm::kernel::Kernel;
 use kvm_realm::launch::Running;
-use kvm_realm::vcpu::RealmVcpu;
+use kvm_realm::vcpu::{PsciAnswer, RealmVcpu};
 use realm_sdk::rec::mmio::{AccessSize, MmioDevice, PL011_SIZE, Pl011};
 
-use crate::console::Console;
+use crate::console::{Console, Terminal};
+use crate::input::{InputEnd, Space, copy};
 use crate::options::Failure;
+use crate::power::Power;
 use crate::report::{End, Report};
 use crate::signal::Threads;
 
@@ -30,11 +32,22 @@ pub(crate) struct Timeline {
     pub(crate) populated: Duration,
 }
 
+/// What the VM is connected to.
+pub(crate) struct Host<'h, K> {
+    pub(crate) kernel: &'h K,
+    pub(crate) vm: BorrowedFd<'h>,
+    pub(crate) terminal: Terminal<'h>,
+    /// Where this program answers PSCI calls.
+    pub(crate) psci: Option<Power>,
+}
+
 /// What the threads share.
 struct Shared<'s, 'k, K: Kernel> {
     running: Option<Mutex<Running<'k, K>>>,
     uart: Pl011<Console<'s, K>>,
     threads: Threads,
+    space: &'s Space,
+    psci: Option<Power>,
     /// How it ended: the first that says so is right.
     end: Mutex<Option<End>>,
     exits: Mutex<BTreeMap<&'static str, u64>>,
@@ -47,33 +60,45 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// Runs the vCPUs until the guest ends.
 pub(crate) fn run<K>(
     running: Option<Running<'_, K>>,
-    kernel: &K,
-    vm: BorrowedFd<'_>,
+    host: Host<'_, K>,
     vcpus: Vec<RealmVcpu<'_, K>>,
-    text: &(dyn Fn(&str) + Sync),
     timeline: Timeline,
 ) -> Result<Report, Failure>
 where
     K: Kernel + Sync,
     K::Vcpu: Send,
 {
-    let console = Console { kernel, vm, irq: SPI | UART_INTID, text };
+    let Host { kernel, vm, terminal, psci } = host;
+    let space = Space::new()?;
+    let console = Console { kernel, vm, irq: SPI | UART_INTID, terminal, space: &space };
     let shared = Shared {
         running: running.map(Mutex::new),
         uart: Pl011::new(console),
         threads: Threads::new(),
+        space: &space,
+        psci,
         end: Mutex::new(None),
         exits: Mutex::default(),
     };
     let vcpus = vcpus.into_iter().map(|vcpu| Ok((vcpu.kick()?, vcpu)));
     let vcpus = vcpus.collect::<Result<Vec<_>, Failure>>()?;
     std::thread::scope(|scope| {
-        for (id, (kick, mut vcpu)) in (0..).zip(vcpus) {
-            let shared = &shared;
+        let shared = &shared;
+        if let Some(input) = terminal.input {
             scope.spawn(move || {
+                let push = |bytes: &[u8]| shared.uart.push(bytes);
+                if copy(input, terminal.is_interactive, shared.space, push) == InputEnd::Quit {
+                    shared.stop(End::Quit);
+                }
+            });
+        }
+        for (id, (kick, mut vcpu)) in (0..).zip(vcpus) {
+            scope.spawn(move || {
+                // A thread that panics ends the others, too.
+                let panicked = Stop { shared, id };
                 let end = shared.threads.during(kick, || shared.run(id, &mut vcpu));
-                lock(&shared.end).get_or_insert(end);
-                shared.threads.stop();
+                shared.stop(end);
+                drop(panicked);
             });
         }
     });
@@ -90,10 +115,35 @@ where
     })
 }
 
+/// Ends the guest when it is dropped, unless it has ended.
+struct Stop<'t, 's, 'k, K: Kernel + Sync> {
+    shared: &'t Shared<'s, 'k, K>,
+    id: u64,
+}
+
+impl<K: Kernel + Sync> Drop for Stop<'_, '_, '_, K> {
+    fn drop(&mut self) {
+        self.shared.stop(End::Stopped(self.id, "its thread has panicked".to_string()));
+    }
+}
+
 impl<K: Kernel + Sync> Shared<'_, '_, K> {
+    /// Ends the guest, unless it has ended.
+    fn stop(&self, end: End) {
+        lock(&self.end).get_or_insert(end);
+        self.space.end();
+        if let Some(psci) = &self.psci {
+            psci.end();
+        }
+        self.threads.stop();
+    }
+
     /// Runs a vCPU until the guest ends, or another vCPU says so.
     fn run(&self, id: u64, vcpu: &mut RealmVcpu<'_, K>) -> End {
         loop {
+            if let Some(psci) = &self.psci {
+                psci.wait(id);
+            }
             // Threads that are not in KVM_RUN when they are to stop see it here.
             if let Some(end) = lock(&self.end).clone() {
                 return end;
@@ -167,10 +217,33 @@ impl<K: Kernel + Sync> Shared<'_, '_, K> {
                 }
                 std::thread::yield_now();
             }
-            // Without an answer it is refused: there are no such devices, and no such functions.
-            Exit::Hypercall(_) => self.count("hypercall"),
+            Exit::Hypercall(call) => {
+                self.count("hypercall");
+                return self.call(id, vcpu, call);
+            }
+            // Without an answer it is refused: there are no such devices.
             Exit::DeviceMapping(_) => self.count("device mapping"),
             other => return Some(End::Stopped(id, format!("{other:x?}"))),
+        }
+        None
+    }
+
+    /// Answers a hypercall; the end, if it is one. Without an answer it is refused.
+    fn call(&self, id: u64, vcpu: &mut RealmVcpu<'_, K>, call: Hypercall) -> Option<End> {
+        let (psci, call) = (self.psci.as_ref()?, call.psci()?);
+        if call.waits_for().is_some()
+            && let Err(error) = vcpu.complete_psci(PsciAnswer::Success)
+        {
+            return Some(End::Stopped(id, error.to_string()));
+        }
+        match call {
+            // The RMM has been told, so the other vCPU can run.
+            PsciCall::CpuOn { target_mpidr, .. } => psci.turn_on(target_mpidr),
+            PsciCall::CpuOff => psci.turn_off(id),
+            PsciCall::SystemOff => return Some(End::Off),
+            PsciCall::SystemReset => return Some(End::Reset),
+            // The RMM has answered it; a vCPU that suspends itself runs again at once.
+            _ => {}
         }
         None
     }

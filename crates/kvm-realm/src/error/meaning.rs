@@ -39,6 +39,7 @@ pub(super) fn of(error: &CallError) -> (&'static str, &'static str) {
         | Operation::Discard => memory(operation, errno),
         Operation::CreateGic | Operation::ConfigureGic | Operation::InitGic => gic(errno),
         Operation::CompletePsci => psci(errno),
+        Operation::FilterCalls => filter(errno),
         Operation::CheckExtension if errno == Errno::ENOTTY => {
             Some(("no descriptor of KVM", "pass that of /dev/kvm"))
         }
@@ -291,6 +292,23 @@ fn psci(errno: Errno) -> Known {
         Errno::ENOTTY => {
             ("the kernel answers PSCI calls itself", "it is of another generation: probe it again")
         }
+        _ => return None,
+    })
+}
+
+fn filter(errno: Errno) -> Known {
+    Some(match errno {
+        Errno::EBUSY => ("a vCPU has run", "filter calls before"),
+        Errno::EEXIST => (
+            "some of the functions are filtered already, or are the architecture's",
+            "filter each function once, and not those of the architecture",
+        ),
+        Errno::EINVAL => ("no range of functions", "check the range"),
+        Errno::ENOTTY => (
+            "only the kernel answers the PSCI calls of realms",
+            "leave PSCI to the kernel, which is of another generation otherwise",
+        ),
+        Errno::ENXIO => ("the kernel has no filter of hypercalls", "leave all calls to the kernel"),
         _ => return None,
     })
 }

@@ -6,9 +6,10 @@ use std::os::unix::fs::FileExt;
 use super::behaviour::Progress;
 use super::facts::{Actions, Attributes, Extra, Family};
 use super::fields::{is_zero, u32_at, u64_at};
+use super::guest::Outcome;
 use super::machine::{Machine, Object};
 use super::realm::{PAGE, PAGE_BYTES, RealmState, affinity};
-use super::vm::Vm;
+use super::vm::{Pending, Vm};
 use crate::Errno;
 use crate::kernel::{Call, EnableCap, VcpuInit};
 
@@ -268,12 +269,19 @@ impl Machine {
         if !is_right {
             return Err(Errno::EINVAL);
         }
-        if let (0, Some((entry, context))) = (status, request.start)
-            && !target.is_rec_on
-        {
-            target.turn_on(entry, context);
-        }
-        vm.vcpu(caller)?.psci = None;
+        // The RMM gives the result, whatever the VMM has written to X0.
+        let result = match (status, request.start) {
+            (0, _) if target.is_rec_on => ALREADY_ON,
+            (0, Some((entry, context))) => {
+                target.turn_on(entry, context);
+                SUCCESS
+            }
+            (0, None) => SUCCESS,
+            _ => DENIED,
+        };
+        let caller = vm.vcpu(caller)?;
+        caller.psci = None;
+        caller.pending = Pending::Outcome(Outcome::Psci(result));
         Ok(0)
     }
 
@@ -363,7 +371,10 @@ impl Machine {
     }
 }
 
-/// PSCI's DENIED, as the structure has it.
+/// Results of PSCI, and DENIED as the structure has it.
+const SUCCESS: i64 = 0;
+const DENIED: i64 = -3;
+const ALREADY_ON: i64 = -4;
 const PSCI_DENIED: u32 = (-3_i32).cast_unsigned();
 
 /// A range of an action, and its flags.

@@ -33,6 +33,7 @@ const RME: Facts = Facts {
     memfd_attributes_capability: None,
     realm_type: TYPE_FIELD,
     rec_feature: Some(9),
+    rec_is_optional_at_init: false,
     steps: Steps::Actions,
     populate: PopulateCall::FromSlot,
     memory: MemoryModel::VmAttributes,
@@ -52,6 +53,7 @@ const RMI: Facts = Facts {
     memfd_attributes_capability: None,
     realm_type: TYPE_BIT,
     rec_feature: None,
+    rec_is_optional_at_init: false,
     steps: Steps::Implicit,
     populate: PopulateCall::UpdatesStructure(read_write(0xd7, 32)),
     memory: MemoryModel::VmAttributes,
@@ -69,6 +71,7 @@ pub(super) const fn of(generation: Generation) -> Facts {
             name: "v5-v7",
             capability: 300,
             rec_feature: Some(8),
+            rec_is_optional_at_init: true,
             psci_complete: Some(write(0xd2, 24)),
             ..RME
         },

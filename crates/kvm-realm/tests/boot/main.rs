@@ -13,23 +13,36 @@ mod console;
 mod guest;
 #[path = "../../examples/kvm_realm_boot/host_memory.rs"]
 mod host_memory;
+#[path = "../../examples/kvm_realm_boot/input.rs"]
+mod input;
 #[path = "../../examples/kvm_realm_boot/machine.rs"]
 mod machine;
 #[path = "../../examples/kvm_realm_boot/options.rs"]
 mod options;
+#[path = "../../examples/kvm_realm_boot/poll.rs"]
+mod poll;
+#[path = "../../examples/kvm_realm_boot/power.rs"]
+mod power;
 #[path = "../../examples/kvm_realm_boot/report.rs"]
 mod report;
 #[path = "../../examples/kvm_realm_boot/run.rs"]
 mod run;
 #[path = "../../examples/kvm_realm_boot/signal.rs"]
 mod signal;
+#[path = "../../examples/kvm_realm_boot/terminal.rs"]
+mod terminal;
 
+mod console_input;
+mod failures;
+
+use std::os::fd::BorrowedFd;
 use std::sync::Mutex;
 
 use bare_metal::linux::layout::{IPA_WIDTH, RAM, UART};
+use console::Terminal;
 use kvm_realm::Errno;
 use kvm_realm::fake::{Action, FakeKernel, Outcome, RmiCall};
-use kvm_realm::generation::{Generation, InitialRipas};
+use kvm_realm::generation::{Generation, Steps};
 use options::{Files, Options};
 use report::{End, Report};
 
@@ -47,10 +60,31 @@ fn files() -> Files {
     Files { kernel, initramfs: vec![7; 0x1001] }
 }
 
+/// How the guest's programs differ.
+#[derive(Clone, Copy, Debug)]
+struct Style {
+    /// The vCPU that turns the system off.
+    last: u64,
+    /// The bit of shared addresses; none of an ordinary VM.
+    shared: u64,
+    /// Whether a REC that is not entered is to be run again.
+    has_again: bool,
+    /// Whether the others run on when the last one turns the system off.
+    is_race: bool,
+}
+
+impl Style {
+    fn new(generation: Generation, vcpus: u64) -> Self {
+        let has_again = generation.facts().steps == Steps::Implicit;
+        Self { last: vcpus - 1, shared: SHARED, has_again, is_race: false }
+    }
+}
+
 /// What a vCPU of the guest does: the first finds its files, and turns on the next; each one prints
 /// its number, and shares a page and takes it back; the last one turns the system off.
-fn program(vcpu: u64, last: u64, shared: u64) -> impl FnMut(Outcome) -> Action + Send {
-    let page = RAM.raw() + 0x0800_0000 + vcpu * 0x1000;
+fn program(vcpu: u64, style: Style) -> impl FnMut(Outcome) -> Action + Send {
+    let Style { last, shared, has_again, is_race } = style;
+    let page = RAM.raw() + 0x0100_0000 + vcpu * 0x1000;
     let mut step = 0;
     move |outcome| {
         step += 1;
@@ -67,7 +101,8 @@ fn program(vcpu: u64, last: u64, shared: u64) -> impl FnMut(Outcome) -> Action +
                 assert_eq!((vcpu, word & 0xffff_ffff), (0, TREE));
                 Action::Load(RAM.raw())
             }
-            (2, Outcome::Done) => Action::NotYetOn,
+            (2, Outcome::Done) if has_again => Action::NotYetOn,
+            (2, Outcome::Done) => Action::Interrupted,
             (3, Outcome::Value(word)) => {
                 assert_eq!((vcpu, word), (0, 0x1234_5678));
                 Action::MmioStore(shared + UART, u64::from(b'0') + vcpu, 1)
@@ -91,7 +126,10 @@ fn program(vcpu: u64, last: u64, shared: u64) -> impl FnMut(Outcome) -> Action +
                     Action::CpuOn(vcpu + 1, 0x77, vcpu + 1)
                 }
             }
-            (11, Outcome::Psci(0)) => Action::CpuOff,
+            (11, Outcome::Psci(0)) if !is_race => Action::CpuOff,
+            (11, Outcome::Psci(0)) => Action::Interrupted,
+            // Until another one has turned the system off.
+            (12.., Outcome::Done) if is_race => Action::Interrupted,
             wrong => panic!("vCPU {vcpu}: {wrong:?}"),
         }
     }
@@ -112,23 +150,36 @@ fn kernels() -> impl Iterator<Item = (Generation, FakeKernel)> {
     Generation::ALL.into_iter().zip(names.map(|name| FakeKernel::new(name).unwrap()))
 }
 
-fn boot(kernel: &FakeKernel, options: &Options) -> (Result<Report, options::Failure>, String) {
+fn boot_with(
+    kernel: &FakeKernel,
+    options: &Options,
+    input: Option<BorrowedFd<'_>>,
+) -> (Result<Report, options::Failure>, String) {
     let output = Mutex::new(String::new());
     let text = |letters: &str| output.lock().unwrap().push_str(letters);
-    let report = machine::boot(kernel, options, &files(), &text);
+    let terminal = Terminal { text: &text, input, is_interactive: false };
+    let report = machine::boot(kernel, options, &files(), terminal);
     (report, output.into_inner().unwrap())
+}
+
+fn boot(kernel: &FakeKernel, options: &Options) -> (Result<Report, options::Failure>, String) {
+    boot_with(kernel, options, None)
+}
+
+/// Little memory, of a kernel of this generation.
+fn options(generation: Generation, vcpus: u64) -> Options {
+    Options { vcpus, memory: 64, generation: Some(generation), ..Options::default() }
 }
 
 #[test]
 fn a_realm_boots_on_every_generation() {
     for (generation, kernel) in kernels() {
-        // Only these do not say that a REC is to be entered again.
-        let is_old = generation.facts().ripas == InitialRipas::Action;
-        for vcpus in if is_old { 1..=1 } else { 1..=8 } {
-            kernel.set_guest(move |vcpu| program(vcpu, vcpus - 1, SHARED));
+        for vcpus in 1..=8 {
+            let style = Style::new(generation, vcpus);
+            kernel.set_guest(move |vcpu| program(vcpu, style));
             // What is not given is found out.
             let given = (vcpus != 1).then_some(generation);
-            let options = Options { vcpus, generation: given, ..Options::default() };
+            let options = Options { generation: given, ..options(generation, vcpus) };
             let (report, text) = boot(&kernel, &options);
             let report = report.unwrap();
             assert_eq!(report.end, End::Off, "{generation}, {vcpus}: {:#?}", report.lines());
@@ -137,6 +188,10 @@ fn a_realm_boots_on_every_generation() {
             assert_eq!(report.exits["MMIO write"], vcpus, "{generation}");
             assert_eq!(report.exits["MMIO read"], vcpus, "{generation}");
             assert_eq!(report.exits["memory fault"], 2 * vcpus, "{generation}");
+            assert_eq!(report.exits.get("hypercall"), None, "{generation}");
+            // All but the first are not entered once, where that is known to KVM.
+            let again = (style.has_again && vcpus > 1).then_some(vcpus - 1);
+            assert_eq!(report.exits.get("again").copied(), again, "{generation}");
             assert_eq!(report.rim.as_ref().map(Vec::len), Some(32), "{generation}");
             assert_eq!(report.generation, Some(generation));
             assert!(report.is_orderly());
@@ -146,10 +201,59 @@ fn a_realm_boots_on_every_generation() {
 }
 
 #[test]
+fn the_vmm_answers_psci_calls_where_it_can() {
+    for (generation, kernel) in kernels() {
+        let style = Style::new(generation, 1);
+        kernel.set_guest(move |vcpu| program(vcpu, style));
+        let psci = |vcpus| Options { owns_psci: true, ..options(generation, vcpus) };
+        if generation.facts().psci_complete.is_none() {
+            let error = boot(&kernel, &psci(1)).0.unwrap_err().to_string();
+            assert!(error.contains("only the kernel answers the PSCI calls of realms"), "{error}");
+            assert_eq!(kernel.open_descriptors(), 0, "{generation}");
+            continue;
+        }
+        for vcpus in 1..=8 {
+            for is_race in [false, true] {
+                let style = Style { is_race, ..Style::new(generation, vcpus) };
+                kernel.set_guest(move |vcpu| program(vcpu, style));
+                let (report, text) = boot(&kernel, &psci(vcpus));
+                let report = report.unwrap();
+                assert_eq!(report.end, End::Off, "{generation}, {vcpus}: {:#?}", report.lines());
+                let numbers: String = (0..vcpus).map(|vcpu| vcpu.to_string()).collect();
+                assert_eq!(text, numbers, "{generation}");
+                // Each but the last turns one on and itself off, and the last ends all.
+                let calls = if is_race { vcpus } else { 2 * vcpus - 1 };
+                let counted = report.exits["hypercall"];
+                assert!(counted <= calls && counted >= vcpus, "{generation}: {counted} {calls}");
+                assert_eq!(kernel.open_descriptors(), 0, "{generation}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_realm_that_turns_itself_off_stops_the_vcpus_that_run() {
+    for (generation, kernel) in kernels() {
+        for vcpus in 2..=8 {
+            let style = Style { is_race: true, ..Style::new(generation, vcpus) };
+            kernel.set_guest(move |vcpu| program(vcpu, style));
+            let (report, _) = boot(&kernel, &options(generation, vcpus));
+            let report = report.unwrap();
+            // Whether the others see it or are kicked first, it is off.
+            assert_eq!(report.end, End::Off, "{generation}, {vcpus}: {:#?}", report.lines());
+            assert!(report.exits.get("off").is_none_or(|times| *times < vcpus), "{generation}");
+            assert_eq!(report.exits["system event"], 1, "{generation}");
+            assert_eq!(kernel.open_descriptors(), 0, "{generation}");
+        }
+    }
+}
+
+#[test]
 fn an_ordinary_vm_boots_on_every_kernel() {
     for (generation, kernel) in kernels() {
+        let style = Style { shared: 0, ..Style::new(generation, 3) };
         kernel.set_guest(move |vcpu| {
-            let mut program = program(vcpu, 2, 0);
+            let mut program = program(vcpu, style);
             move |outcome| match program(outcome) {
                 // There is no RIPAS, and no REC.
                 Action::SetRipas { .. } | Action::NotYetOn => Action::Interrupted,
@@ -178,9 +282,9 @@ fn a_generation_boots_on_no_other_kernel() {
     let mut boots = Vec::new();
     for (own, kernel) in kernels() {
         for generation in Generation::ALL.into_iter().filter(|generation| *generation != own) {
-            kernel.set_guest(|vcpu| program(vcpu, 0, SHARED));
-            let options = Options { generation: Some(generation), ..Options::default() };
-            if boot(&kernel, &options).0.is_ok_and(|report| report.is_orderly()) {
+            let style = Style::new(own, 1);
+            kernel.set_guest(move |vcpu| program(vcpu, style));
+            if boot(&kernel, &options(generation, 1)).0.is_ok_and(|report| report.is_orderly()) {
                 boots.push((generation, own));
             }
             assert_eq!(kernel.open_descriptors(), 0, "{generation} on {own}");
@@ -194,9 +298,9 @@ fn a_generation_boots_on_no_other_kernel() {
 fn files_are_measured_or_not() {
     for is_measured in [true, false] {
         let kernel = FakeKernel::new("rmi-v14").unwrap();
-        kernel.set_guest(|vcpu| program(vcpu, 0, SHARED));
-        let generation = Some(Generation::V14);
-        let (report, _) = boot(&kernel, &Options { is_measured, generation, ..Options::default() });
+        let style = Style::new(Generation::V14, 1);
+        kernel.set_guest(move |vcpu| program(vcpu, style));
+        let (report, _) = boot(&kernel, &Options { is_measured, ..options(Generation::V14, 1) });
         assert!(report.unwrap().is_orderly());
         let calls = kernel.rmi_calls(0);
         let data = calls.iter().filter_map(|call| match call {
@@ -213,36 +317,6 @@ fn files_are_measured_or_not() {
 }
 
 #[test]
-fn each_call_can_fail() {
-    for (generation, kernel) in kernels() {
-        kernel.set_guest(|vcpu| program(vcpu, 0, SHARED));
-        let options = Options { generation: Some(generation), ..Options::default() };
-        boot(&kernel, &options).0.unwrap();
-        let all = kernel.calls().len();
-        for errno in [Errno::ENOMEM, Errno::EIO] {
-            for call in 0..all {
-                let before = kernel.calls().len();
-                kernel.fail_call(before + call, errno);
-                let (report, _) = boot(&kernel, &options);
-                let failed = kernel.calls()[before + call];
-                assert_eq!(failed.error, Some(errno));
-                let is_ended = match report {
-                    Ok(report) => report.is_orderly(),
-                    Err(error) => {
-                        assert!(!error.to_string().is_empty());
-                        false
-                    }
-                };
-                // The registers that are read for the prediction alone are not needed.
-                let is_needed = failed.name != "KVM_GET_ONE_REG" && failed.name != "KVM_IRQ_LINE";
-                assert!(!(is_ended && is_needed), "{generation}: {failed:?}");
-                assert_eq!(kernel.open_descriptors(), 0, "{generation}: {failed:?}");
-            }
-        }
-    }
-}
-
-#[test]
 fn a_guest_that_does_not_behave_stops_the_vm() {
     let bad = |action: Action| {
         let kernel = FakeKernel::new("rmi-v14").unwrap();
@@ -252,9 +326,7 @@ fn a_guest_that_does_not_behave_stops_the_vm() {
                 _ => unreachable!("it is off"),
             }
         });
-        let generation = Some(Generation::V14);
-        let options = Options { vcpus: 2, generation, ..Options::default() };
-        boot(&kernel, &options).0.unwrap().end
+        boot(&kernel, &options(Generation::V14, 2)).0.unwrap().end
     };
     for action in [
         Action::Exit(77, [0; 4]),
@@ -274,8 +346,10 @@ fn the_command_line_is_checked() {
     let options = parse(&all).unwrap().unwrap();
     assert_eq!((options.memory, options.vcpus), (64, 8));
     assert!(options.is_plain && !options.is_measured && options.generation.is_none());
+    assert!(!options.owns_psci && parse(&["--kernel", "k", "--psci"]).unwrap().unwrap().owns_psci);
     assert!(parse(&["--help"]).unwrap().is_none());
-    for option in all.into_iter().filter(|word| word.starts_with("--")) {
+    let listed = all.into_iter().chain(["--psci"]).filter(|word| word.starts_with("--"));
+    for option in listed {
         assert!(options::USAGE.contains(option), "{option}");
     }
     // Files that are not there are named.
@@ -293,6 +367,7 @@ fn the_command_line_is_checked() {
         &["--kernel", "k", "--memory", "0"],
         &["--kernel", "k", "--generation", "v11"],
         &["--kernel", "k", "--fast"],
+        &["--kernel", "k", "--psci", "--plain"],
     ] {
         assert!(parse(wrong).is_err(), "{wrong:?}");
     }
