@@ -28,6 +28,7 @@ pub mod checks;
 pub mod diagnosis;
 pub mod fixture;
 pub mod frames;
+mod limits;
 pub mod linux;
 pub mod machine;
 mod realm;

@@ -14,6 +14,7 @@
 //!
 //! [`Archive`]: crate::archive::Archive
 
+mod comparison;
 mod console;
 mod cpus;
 pub mod device_tree;
@@ -27,6 +28,7 @@ mod vcpu;
 pub use options::{Files, Options};
 pub use run::run;
 
+pub(crate) use comparison::Comparison;
 pub(crate) use cpus::Placement;
 pub(crate) use schedule::ticks_of;
 pub(crate) use vcpu::{Counters, Vcpu};

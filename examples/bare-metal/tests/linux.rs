@@ -68,8 +68,8 @@ impl Ran {
     }
 }
 
-fn boot_as(dialect: Dialect, cpus: u16, options: &Options, plan: Plan) -> Ran {
-    let model = machine::model(rmm_model::Options::new(dialect).range_capable());
+fn boot_on(rmm: rmm_model::Options, cpus: u16, options: &Options, plan: Plan) -> Ran {
+    let model = machine::model(rmm);
     let kernel = Arc::new(Kernel { plan, ..Kernel::default() });
     let shared = Arc::clone(&kernel);
     model.set_default_guest(Box::new(move |identity: &GuestIdentity| {
@@ -92,8 +92,12 @@ fn boot_as(dialect: Dialect, cpus: u16, options: &Options, plan: Plan) -> Ran {
 }
 
 fn boot(cpus: u16, options: &Options, plan: Plan) -> Ran {
-    boot_as(Dialect::TfRmm2026_07, cpus, options, plan)
+    // As TF-RMM: a granule in a call, and a table.
+    boot_on(rmm_model::Options::new(Dialect::TfRmm2026_07), cpus, options, plan)
 }
+
+/// Lines of a run: its end, six kinds of operations on memory, exits for faults, failed calls.
+const LINES: u32 = 9;
 
 fn options(text: &str) -> Options {
     Options::parse(&format!("ram=64 limit=60 {text}")).unwrap()
@@ -104,7 +108,7 @@ fn boots(cpus: u16, text: &str) -> Ran {
     let ran = boot(cpus, &options, plan(&options));
     ran.passed();
     let realms = u32::try_from(options.realms).unwrap();
-    assert_eq!(ran.summary.passed, options.runs + 1);
+    assert_eq!(ran.summary.passed, options.runs * LINES + 1);
     let counts = &ran.kernel.counts;
     assert_eq!(counts.boots.load(Ordering::SeqCst), realms * options.runs);
     ran
@@ -142,6 +146,57 @@ fn one_virtual_cpu() {
 fn twice_on_one_session() {
     let ran = boots(2, "vcpus=2 runs=2");
     assert_eq!(ran.count(&format!("linux 0 | {LINE}")), 2);
+}
+
+/// In every dialect, and by an RMM that takes ranges: the calls for memory are those that are
+/// predicted, none fails, and no leaf table has a second fault.
+#[test]
+fn calls_are_as_predicted() {
+    let kinds = rmm_model::Options::DIALECTS.map(rmm_model::Options::new);
+    let ranges = rmm_model::Options::new(Dialect::V2_0Bet3).range_capable();
+    for rmm in kinds.into_iter().chain([ranges]) {
+        let options = options("vcpus=2");
+        let what = format!("{rmm:?}");
+        let ran = boot_on(rmm, 2, &options, plan(&options));
+        ran.passed();
+        assert_eq!(ran.summary.passed, LINES + 1, "{what}");
+        let line = |kind| {
+            let start = format!("pass  linux run 1, {kind}: ");
+            let lines = ran.printed.iter().filter_map(|line| line.strip_prefix(start.as_str()));
+            lines.map(String::from).collect::<Vec<_>>()
+        };
+        assert_eq!(line("failed calls"), ["none"], "{what}");
+        assert_eq!(line("conversions to private").len(), 1, "{what}");
+        assert!(line("conversions to private")[0].starts_with("1 with "), "{what}");
+        assert!(line("exits for faults")[0].ends_with(" for 32 leaf tables"), "{what}");
+    }
+}
+
+/// An RMM that does more in a call than it shows: predictions of it are wrong.
+#[test]
+fn other_calls_than_predicted_are_a_failure() {
+    let mut rmm = rmm_model::Options::new(Dialect::TfRmm2026_07);
+    rmm.tables_per_call = rmm_model::TablesPerCall::All;
+    let options = options("vcpus=1");
+    let ran = boot_on(rmm, 1, &options, plan(&options));
+    let wrong: Vec<_> = ran.printed.iter().filter(|line| line.starts_with("FAIL")).collect();
+    // A fault is in one table; the conversion to private is of one page.
+    let kinds = ["populating", "RIPAS changes", "conversions to shared", "taking apart"];
+    assert_eq!((ran.summary.failed, wrong.len()), (4, 4), "{wrong:?}");
+    for (line, kind) in wrong.iter().zip(kinds) {
+        assert!(line.starts_with(&format!("FAIL  linux run 1, {kind}: ")), "{line}");
+    }
+    assert!(wrong[1].ends_with(": 1 SMCs at [0x40000000, 0x44000000), 4 predicted"), "{wrong:?}");
+    assert!(ran.contains("pass  linux run 1, failed calls: none"));
+}
+
+#[test]
+fn nothing_is_compared_if_that_is_an_option() {
+    let options = options("vcpus=2 compare=0");
+    let ran = boot(2, &options, plan(&options));
+    ran.passed();
+    assert_eq!((ran.summary.passed, ran.summary.skipped), (LINES - 6 + 1, 6));
+    assert_eq!(ran.count("skip  linux run 1, faults: `compare=0`"), 1);
 }
 
 /// A Realm that resets itself is built again.

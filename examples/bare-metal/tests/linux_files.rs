@@ -124,10 +124,11 @@ fn files_of_a_guest() {
 #[test]
 fn options_are_words() {
     assert_eq!(Options::parse(" \n"), Ok(Options::default()));
-    let text = "vcpus=4 cpus=3\nram=512 realms=2 runs=5 measured=1 limit=77";
+    let text = "vcpus=4 cpus=3\nram=512 realms=2 runs=5 measured=1 compare=0 limit=77";
     let options = Options::parse(text).unwrap();
-    let Options { vcpus, cpus, ram, realms, runs, measured, limit, .. } = options;
+    let Options { vcpus, cpus, ram, realms, runs, measured, compare, limit, .. } = options;
     assert_eq!((vcpus, cpus, ram, realms, runs, measured, limit), (4, 3, 512, 2, 5, true, 77));
+    assert!(!compare && Options::parse("compare=0 compare=1").unwrap().compare);
     assert!(!Options::parse("measured=1 measured=0").unwrap().measured);
     let most = "vcpus=16 cpus=65535 ram=262144 realms=16 runs=1000 limit=86400";
     assert!(Options::parse(most).is_ok());
@@ -140,6 +141,7 @@ fn options_are_words() {
         let text = format!("{name}=many");
         assert!(matches!(Options::parse(&text), Err(OptionsError::Number(..))), "{text}");
     }
+    assert_eq!(Options::parse("compare=2"), Err(OptionsError::Range("compare=2")));
     assert_eq!(Options::parse("measured=2"), Err(OptionsError::Range("measured=2")));
     assert_eq!(Options::parse("vcpu=2"), Err(OptionsError::Unknown("vcpu=2")));
     assert_eq!(Options::parse("vcpus"), Err(OptionsError::Unknown("vcpus")));

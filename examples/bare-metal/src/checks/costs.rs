@@ -21,20 +21,10 @@ use crate::report::{Outcome, Stop};
 
 const MIB: u64 = 1 << 20;
 
-/// How much this RMM does in one call: of what the planner knows, what it shows.
 fn limits<M: Machine>(fixture: &Fixture<'_, M>) -> Result<Limits, Stop> {
-    if fixture.session.call_limits().entries.is_some() {
-        return Ok(Limits::ENTRY_BY_ENTRY);
-    }
-    let frames = fixture.machine.memory();
-    let two = frames.allocate(0x2000, 0x1000).ok_or_else(|| Stop::failed("no memory"))?;
-    let count = || fixture.conduit.counts(Command::GranuleRangeDelegate, fixture.session.dialect());
-    let before = count().issued;
-    let delegated = fixture.session.delegate(two)?;
-    let calls = count().issued - before;
-    let host = fixture.session.undelegate(delegated)?;
-    let _ = frames.free(host);
-    Ok(if calls > 1 { Limits::ONE_BY_ONE } else { Limits::RANGES })
+    let dialect = fixture.session.dialect();
+    let delegations = || fixture.conduit.counts(Command::GranuleRangeDelegate, dialect).issued;
+    crate::limits::shown(fixture.session, fixture.machine.memory(), &delegations)
 }
 
 /// Populates a Realm, maps 64 MiB into it, and takes it apart.

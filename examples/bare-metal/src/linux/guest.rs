@@ -5,12 +5,15 @@ use alloc::vec::Vec;
 
 use realm_sdk::abi::IpaRange;
 use realm_sdk::abi::realm::OptionalParameter;
-use realm_sdk::builder::{Active, Content, Realm, RealmConfig, RecStart, Records, Region};
+use realm_sdk::builder::{
+    Active, Content, DismantleProgress, Realm, RealmConfig, RecStart, Records, Region,
+};
 use realm_sdk::host::{Platform, Rmm};
-use realm_sdk::rec::RecSet;
 use realm_sdk::rec::set::PhysicalCpus;
-use realm_sdk::sro::HostAllocator;
+use realm_sdk::rec::{Rec, RecSet};
+use realm_sdk::sro::{HostAllocator, HostMemory, RecObject};
 
+use super::comparison::{Comparison, Kind};
 use super::device_tree::Description;
 use super::layout::{BLOCK, IPA_WIDTH, Layout};
 use super::options::{Files, Options};
@@ -42,6 +45,7 @@ pub(crate) struct Build<'r, 'f, P> {
     pub(crate) clock: &'r (dyn Fn() -> u64 + Sync),
     pub(crate) files: &'f Files<'f>,
     pub(crate) options: &'f Options,
+    pub(crate) comparison: &'f Comparison<'f>,
     /// It becomes the personalization value: Realms of the same files have different ones.
     pub(crate) name: String,
     /// Which Realms that are there at once must not have in common, in dialects that have it.
@@ -66,7 +70,7 @@ impl<'r, P: Platform> Build<'r, '_, P> {
         let mut vcpus = RecSet::with_capacity(options.vcpus, self.cpus);
         vcpus.set_clock(self.clock);
         let mut parts = Parts { vcpus, realm: Some(realm) };
-        match parts.fill(memory, files, options, &layout) {
+        match parts.fill(memory, self, &layout) {
             Ok(realm) => Ok(Guest { realm, vcpus: parts.vcpus, layout }),
             Err(stop) => {
                 parts.tear_down(memory);
@@ -78,10 +82,64 @@ impl<'r, P: Platform> Build<'r, '_, P> {
 
 impl<P: Platform> Guest<'_, P> {
     /// Tears the Realm down, and gives its memory back.
-    pub(crate) fn tear_down(self, memory: &mut CpuMemory<'_>) -> Result<(), Stop> {
-        let Self { realm, mut vcpus, .. } = self;
-        tear_down(realm, vcpus.drain(), memory)
+    pub(crate) fn tear_down(
+        self,
+        memory: &mut CpuMemory<'_>,
+        comparison: &Comparison<'_>,
+    ) -> Result<(), Stop> {
+        let Self { realm, mut vcpus, layout } = self;
+        let (objects, pages): (Vec<_>, Vec<_>) = vcpus.drain().map(Rec::into_parts).unzip();
+        let ended = dismantle(realm, objects, memory, (comparison, layout.ram));
+        pages.into_iter().for_each(|page| give_back(memory, page));
+        ended
     }
+}
+
+/// Destroys the RECs and then the Realm, whose memory is predicted without them.
+fn dismantle<P: Platform>(
+    realm: Realm<'_, P, Active>,
+    objects: Vec<RecObject>,
+    memory: &mut CpuMemory<'_>,
+    (comparison, ram): (&Comparison<'_>, IpaRange),
+) -> Result<(), Stop> {
+    let mut result: Result<(), Stop> = Ok(());
+    let mut realm = match realm.terminate() {
+        Ok(realm) => realm,
+        Err(failed) => {
+            // The error that is reported is the one before.
+            let _ = failed.kept.tear_down(memory, objects);
+            return Err(failed.error.into());
+        }
+    };
+    let mut left = Vec::new();
+    for object in objects {
+        if let Err(failed) = realm.destroy_rec(memory, object) {
+            left.extend(failed.kept);
+            result = Err(failed.error.into());
+        }
+    }
+    let rmm = realm.rmm();
+    memory.pool().undelegate(rmm);
+    let dismantled = comparison.of(Kind::Dismantling, ram, |limits| {
+        let cost = realm.dismantle_cost(limits);
+        let tables = cost.destroy.saturating_sub(cost.create);
+        let dismantled = loop {
+            match realm.dismantle(memory, u32::MAX) {
+                Ok(DismantleProgress::More) => {}
+                ended => break ended,
+            }
+        };
+        // Where a call takes a granule, the tables take one each.
+        if limits.granules_per_call == Some(1) {
+            memory.pool().undelegate(rmm);
+            return (cost.calls() + tables, dismantled);
+        }
+        (cost.calls(), dismantled)
+    });
+    let ended = realm.tear_down(memory, left);
+    result?;
+    dismantled?;
+    ended.error.map_or(Ok(()), |error| Err(error.into()))
 }
 
 impl<'r, P: Platform> Parts<'r, P> {
@@ -95,11 +153,11 @@ impl<'r, P: Platform> Parts<'r, P> {
     fn fill(
         &mut self,
         memory: &mut CpuMemory<'_>,
-        files: &Files<'_>,
-        options: &Options,
+        build: &Build<'r, '_, P>,
         layout: &Layout,
     ) -> Result<Realm<'r, P, Active>, Stop> {
         let Some(realm) = self.realm.as_mut() else { return Err(Stop::failed("no Realm")) };
+        let Build { files, options, comparison, .. } = *build;
         let mpidrs: Vec<u64> = (0..options.vcpus).map(mpidr).collect();
         let command_line = files.command_line;
         let psci_method = "smc";
@@ -114,8 +172,13 @@ impl<'r, P: Platform> Parts<'r, P> {
             (layout.initramfs, files.initramfs),
         ];
         let mut regions = Vec::new();
-        let populated = place(memory, &mut regions, &contents, layout.ram, options.measured)
-            .and_then(|()| Ok(realm.populate(memory, &mut regions)?));
+        let placed = place(memory, &mut regions, &contents, layout.ram, options.measured);
+        let populated = placed.and_then(|()| {
+            comparison.of(Kind::Populating, layout.ram, |limits| {
+                let cost = realm.populate_cost(memory, &mut regions, limits);
+                (cost.calls(), realm.populate(memory, &mut regions).map_err(Stop::from))
+            })
+        });
         for region in regions {
             give_back(memory, region.into_memory());
         }

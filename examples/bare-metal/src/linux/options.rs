@@ -46,14 +46,25 @@ pub struct Options {
     pub runs: u32,
     /// `measured=1`: kernel, device tree and initial RAM file system are measured.
     pub measured: bool,
+    /// `compare=0`: operations on memory take place on several CPUs at once, and the calls that
+    /// they take are not compared with what is predicted.
+    pub compare: bool,
     /// `limit`: seconds after which a run is ended, and has failed.
     pub limit: u64,
 }
 
 impl Options {
     /// Two virtual CPUs on two physical ones, 256 MiB, once.
-    pub const DEFAULT: Self =
-        Self { vcpus: 2, cpus: 2, ram: 256, realms: 1, runs: 1, measured: false, limit: 600 };
+    pub const DEFAULT: Self = Self {
+        vcpus: 2,
+        cpus: 2,
+        ram: 256,
+        realms: 1,
+        runs: 1,
+        measured: false,
+        compare: true,
+        limit: 600,
+    };
 }
 
 impl Default for Options {
@@ -134,7 +145,8 @@ impl Options {
                 "realms" => options.realms = narrow(within(16)?),
                 "runs" => options.runs = narrow(within(1000)?),
                 "measured" if number <= 1 => options.measured = number == 1,
-                "measured" => return Err(OptionsError::Range(word)),
+                "compare" if number <= 1 => options.compare = number == 1,
+                "measured" | "compare" => return Err(OptionsError::Range(word)),
                 "limit" => options.limit = within(86_400)?,
                 _ => return Err(OptionsError::Unknown(word)),
             }

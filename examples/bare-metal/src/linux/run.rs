@@ -3,12 +3,14 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::cell::Cell;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
-use realm_sdk::abi::IpaRange;
 use realm_sdk::abi::rtt::Geometry;
+use realm_sdk::abi::{Command, IpaRange};
+use realm_sdk::conduits::counting::Counts;
 use realm_sdk::host::{Platform, Rmm};
 use realm_sdk::rec::gic::{RealmGic, RecInterface};
 use realm_sdk::rec::mmio::{MmioBus, MmioDevice, PL011_SIZE, Pl011};
@@ -16,15 +18,17 @@ use realm_sdk::rec::set::{ExitKind, SystemEnd};
 use realm_sdk::vgic::{Gic, GicConfig, OwnedGicStorage, VirtualInterface};
 use spin::Mutex;
 
+use super::comparison::Comparison;
 use super::console::Console;
 use super::cpus::Placement;
 use super::guest::{Build, Guest};
-use super::layout::{DISTRIBUTOR, REDISTRIBUTORS, UART};
+use super::layout::{BLOCK, DISTRIBUTOR, REDISTRIBUTORS, UART};
 use super::options::{Files, Options};
 use super::schedule::{Board, Shared, ticks_of};
 use super::vcpu::Counters;
 use crate::balanced::in_session;
 use crate::frames::{CpuMemory, STOCK};
+use crate::limits;
 use crate::machine::Machine;
 use crate::report::{Milliseconds, Outcome, Stop, Summary};
 
@@ -43,13 +47,46 @@ const MOST_RESETS: u32 = 16;
 pub fn run<M: Machine>(machine: &M, files: &Files<'_>, options: &Options) -> Summary {
     in_session(machine, "linux ", true, &mut |session, conduit, memory, summary| {
         let issued = || conduit.total().issued;
+        let dialect = session.dialect();
+        let delegations = || conduit.counts(Command::GranuleRangeDelegate, dialect).issued;
+        let limits = match limits::shown(session, machine.memory(), &delegations) {
+            Ok(limits) => limits,
+            Err(stop) => return summary.print(machine, "linux limits of calls", Err(stop)),
+        };
+        let done = |counts: Counts| counts.issued.saturating_sub(counts.retried());
+        let of_memory = || {
+            let of_recs = [Command::RecEnter, Command::PsciComplete]
+                .map(|command| done(conduit.counts(command, dialect)));
+            of_recs.into_iter().fold(done(conduit.total()), u64::saturating_sub)
+        };
         for number in 1..=options.runs {
-            let run = Run { machine, rmm: session, files, options, issued: &issued };
+            let failed = conduit.total().failed;
+            let name = format!("linux run {number}");
+            let comparison = Comparison::new(limits, &of_memory, options.compare);
+            let faults = FaultExits::default();
+            let (comparison, faults) = (&comparison, &faults);
+            let rmm = session;
+            let run = Run { machine, rmm, files, options, issued: &issued, comparison, faults };
             let outcome = run.until_off();
             memory.drain(session);
-            summary.print(machine, &format!("linux run {number}"), outcome);
+            let has_passed = outcome.is_ok();
+            summary.print(machine, &name, outcome);
+            if !has_passed {
+                continue;
+            }
+            for (kind, outcome) in comparison.outcomes() {
+                summary.print(machine, &format!("{name}, {}", kind.name()), outcome);
+            }
+            summary.print(machine, &format!("{name}, exits for faults"), faults.outcome());
+            let failed = failed_calls(conduit.total().failed.saturating_sub(failed));
+            summary.print(machine, &format!("{name}, failed calls"), failed);
         }
     })
+}
+
+/// No call of a run may fail.
+fn failed_calls(count: u64) -> Outcome {
+    if count == 0 { Ok("none".into()) } else { Err(Stop::failed(count)) }
 }
 
 /// One run, of all Realms at once.
@@ -60,6 +97,29 @@ struct Run<'r, M, P> {
     options: &'r Options,
     /// The calls to the RMM so far.
     issued: &'r dyn Fn() -> u64,
+    comparison: &'r Comparison<'r>,
+    faults: &'r FaultExits,
+}
+
+/// Exits for faults, and the leaf tables of RAM that Realms had, together.
+#[derive(Debug, Default)]
+struct FaultExits {
+    exits: Cell<u64>,
+    tables: Cell<u64>,
+}
+
+impl FaultExits {
+    fn add(&self, exits: u64, ram: IpaRange) {
+        self.exits.set(self.exits.get() + exits);
+        self.tables.set(self.tables.get() + ram.bytes().div_ceil(BLOCK));
+    }
+
+    /// One for a leaf table is enough, as a fault gets all memory of its table.
+    fn outcome(&self) -> Outcome {
+        let (exits, tables) = (self.exits.get(), self.tables.get());
+        let what = format!("{exits} for {tables} leaf tables");
+        if exits <= tables { Ok(what) } else { Err(Stop::failed(what)) }
+    }
 }
 
 /// A time, and the calls to the RMM up to it.
@@ -116,6 +176,7 @@ where
                 clock: &clock,
                 files: self.files,
                 options,
+                comparison: self.comparison,
                 name: format!("linux {number}"),
                 vmid: number,
             };
@@ -136,7 +197,7 @@ where
         let ends = guests.iter().map(|guest| guest.vcpus.system_end()).collect();
         let mut torn_down = Ok(());
         for guest in guests {
-            let ended = guest.tear_down(&mut memory);
+            let ended = guest.tear_down(&mut memory, self.comparison);
             torn_down = torn_down.and(ended);
         }
         memory.drain(self.rmm);
@@ -189,7 +250,10 @@ where
         let counters: Vec<Counters> = guests.iter().map(|_| Counters::default()).collect();
         let boards: Vec<Board<'_, '_, P>> = (guests.iter().zip(&joined))
             .zip(buses.iter().zip(&counters))
-            .map(|((guest, gic), (bus, counters))| Board { guest, gic: *gic, bus, counters })
+            .map(|((guest, gic), (bus, counters))| {
+                let comparison = self.comparison;
+                Board { guest, gic: *gic, bus, counters, comparison }
+            })
             .collect();
         let is_over = AtomicBool::new(false);
         let limit = ticks_of(self.machine, Duration::from_secs(self.options.limit));
@@ -225,6 +289,9 @@ where
     /// Prints what the virtual CPUs did.
     fn describe(&self, number: usize, guest: &Guest<'_, P>) {
         let frequency = self.machine.frequency().get();
+        let faults = (0..guest.vcpus.len())
+            .filter_map(|index| Some(guest.vcpus.statistics(index)?.exits(ExitKind::Fault)));
+        self.faults.add(faults.sum(), guest.layout.ram);
         for index in 0..guest.vcpus.len() {
             let Some(statistics) = guest.vcpus.statistics(index) else { continue };
             let mut kinds = String::new();
@@ -260,4 +327,30 @@ fn bus<'d>(
         bus.add(IpaRange::with_size_or_empty(base, bytes), device).map_err(Stop::failed)?;
     }
     Ok(bus)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use realm_sdk::abi::Ipa;
+
+    fn is_failure(outcome: Outcome, what: &str) -> bool {
+        matches!(outcome, Err(Stop::Failed(found)) if found == what)
+    }
+
+    #[test]
+    fn a_call_that_fails_is_a_failure() {
+        assert!(failed_calls(0).is_ok());
+        assert!(is_failure(failed_calls(1), "1"));
+    }
+
+    #[test]
+    fn a_leaf_table_has_one_fault_at_most() {
+        let ram = IpaRange::with_size_or_empty(Ipa::new(0x4000_0000), 2 * BLOCK);
+        let faults = FaultExits::default();
+        faults.add(2, ram);
+        assert!(faults.outcome().is_ok());
+        faults.add(3, ram);
+        assert!(is_failure(faults.outcome(), "5 for 4 leaf tables"));
+    }
 }

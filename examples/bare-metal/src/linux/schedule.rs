@@ -11,6 +11,7 @@ use realm_sdk::rec::gic::{GicHandler, RealmGic, RecInterface};
 use realm_sdk::rec::mmio::MmioDispatch;
 use realm_sdk::rec::set::{Outcome, Runner, Sleep};
 
+use super::comparison::Comparison;
 use super::guest::Guest;
 use super::vcpu::{Counters, Vcpu};
 use crate::machine::Machine;
@@ -28,6 +29,7 @@ pub(crate) struct Board<'b, 'r, P: Platform> {
     pub(crate) gic: RealmGic<'b>,
     pub(crate) bus: &'b dyn MmioDispatch,
     pub(crate) counters: &'b Counters,
+    pub(crate) comparison: &'b Comparison<'b>,
 }
 
 /// What all CPUs share.
@@ -184,6 +186,7 @@ where
             ram: board.guest.layout.ram,
             memory,
             counters: board.counters,
+            comparison: board.comparison,
             stop: None,
         };
         let interface = RecInterface::new(self.rmm, self.machine.interface());

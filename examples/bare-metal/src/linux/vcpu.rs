@@ -15,6 +15,7 @@ use realm_sdk::rec::gic::RunReport;
 use realm_sdk::rec::{Answer, Flow, Handler, Rec, Timers};
 use realm_sdk::vgic::Saved;
 
+use super::comparison::{Comparison, Kind, Promised};
 use crate::machine::Machine;
 use crate::report::Stop;
 use realm_sdk::sro::HostMemory;
@@ -41,6 +42,8 @@ pub(crate) struct Vcpu<'v, 'r, P: Platform, M> {
     pub(crate) ram: IpaRange,
     pub(crate) memory: &'v mut dyn HostMemory,
     pub(crate) counters: &'v Counters,
+    /// What operations on memory take, beside what is predicted.
+    pub(crate) comparison: &'v Comparison<'v>,
     /// Why the loop was left.
     pub(crate) stop: Option<Stop>,
 }
@@ -61,7 +64,15 @@ impl<P: Platform, M> Vcpu<'_, '_, P, M> {
 
     fn serve(&mut self, fault: Fault) -> Result<Answer, Error> {
         let page = fault.page();
-        match self.realm.serve_fault(self.memory, page, self.ram)? {
+        let mut memory = Promised::new(self.memory);
+        let served = self.comparison.of(Kind::Fault, page, |limits| {
+            let cost = memory.predict(|memory, supplied| {
+                self.realm.fault_cost(memory, page, self.ram, supplied, limits)
+            });
+            (cost.calls(), self.realm.serve_fault(&mut memory, page, self.ram))
+        });
+        memory.end();
+        match served? {
             Served::Shared(range) => self.make_private(range)?,
             // The host takes no memory that the Realm has not given up.
             Served::Destroyed(range) => {
@@ -76,11 +87,24 @@ impl<P: Platform, M> Vcpu<'_, '_, P, M> {
 
     fn change_ripas(&mut self, rec: &Rec, change: RipasChange) -> Result<Answer, Error> {
         let (range, ripas) = (change.range(), change.ripas());
-        let reached = self.realm.set_ripas(self.memory, rec.name(), range, RIPAS_CALLS)?;
+        let reached = self.comparison.of(Kind::RipasChange, range, |limits| {
+            let cost = self.realm.set_ripas_cost(self.memory, range, limits);
+            let over = cost.ripas.saturating_sub(RIPAS_CALLS.into());
+            let reached = self.realm.set_ripas(self.memory, rec.name(), range, RIPAS_CALLS);
+            (cost.calls() - over, reached)
+        })?;
         let done = range.before(reached);
         if ripas == Ripas::Empty && !done.is_empty() {
             let access = SharedAccess::MEMORY;
-            let converted = self.realm.convert_to_shared(self.memory, done, access)?;
+            let mut memory = Promised::new(self.memory);
+            let converted = self.comparison.of(Kind::ToShared, done, |limits| {
+                let cost = memory.predict(|memory, supplied| {
+                    self.realm.convert_to_shared_cost(memory, done, supplied, limits)
+                });
+                (cost.calls(), self.realm.convert_to_shared(&mut memory, done, access))
+            });
+            memory.end();
+            let converted = converted?;
             self.counters.shared.fetch_add(converted.bytes, Ordering::Relaxed);
         }
         // What becomes RAM stays shared until the Realm touches it: that is a fault.
@@ -88,7 +112,10 @@ impl<P: Platform, M> Vcpu<'_, '_, P, M> {
     }
 
     fn make_private(&mut self, range: IpaRange) -> Result<(), Error> {
-        let converted = self.realm.convert_to_private(self.memory, range)?;
+        let converted = self.comparison.of(Kind::ToPrivate, range, |limits| {
+            let cost = self.realm.convert_to_private_cost(self.memory, range, limits);
+            (cost.calls(), self.realm.convert_to_private(self.memory, range))
+        })?;
         self.counters.private.fetch_add(converted.bytes, Ordering::Relaxed);
         Ok(())
     }

@@ -22,7 +22,7 @@ use realm_sdk::vgic::{Gic, GicConfig, GicStorage, VirtualInterface};
 use super::tests::{COST, Needs, Test};
 use crate::frames::CpuMemory;
 use crate::linux::layout::{DISTRIBUTOR, IPA_WIDTH, REDISTRIBUTORS};
-use crate::linux::{Counters, Placement, Vcpu, ticks_of};
+use crate::linux::{Comparison, Counters, Placement, Vcpu, ticks_of};
 use crate::machine::Machine;
 use crate::recs::{create_rec, give_back, tear_down};
 use crate::report::{Outcome, Stop};
@@ -235,7 +235,7 @@ where
             let range = IpaRange::with_size_or_empty(base, bytes);
             bus.add(range, device).map_err(Stop::failed)?;
         }
-        let counters = Counters::default();
+        let (counters, comparison) = (Counters::default(), Comparison::off());
         let mut runner = vcpus.claim(0).map_err(Stop::failed)?;
         runner.trap_waiting(true, false);
         for (command, arguments) in test.commands {
@@ -251,6 +251,7 @@ where
                     ram: IpaRange::with_size_or_empty(RAM, BUFFER - RAM.raw()),
                     memory: &mut *memory,
                     counters: &counters,
+                    comparison: &comparison,
                     stop: None,
                 },
                 rejects: test.needs == Needs::Rejection,

@@ -51,23 +51,14 @@ fn serve_all<M: Machine>(
     let window =
         |number, bytes| IpaRange::with_size_or_empty(Ipa::new(RAM + number * BLOCK), bytes);
     realm.make_tables(memory, window(0, PAGE), Level::L3)?;
-    let pages = scattered(frames)?;
-    let cases = [
-        (window(0, PAGE), frames.allocate(PAGE, PAGE).into_iter().collect()),
-        (window(1, BLOCK), pages),
-        (window(2, BLOCK), frames.allocate(BLOCK, BLOCK).into_iter().collect()),
-    ];
-    let mut counted = [0; 3];
-    let mut result = Ok(());
-    for (counted, (window, mut pieces)) in counted.iter_mut().zip(cases) {
-        if result.is_ok() {
-            result = serve(fixture, limits, realm, memory, window, &mut pieces)
-                .map(|calls| *counted = calls);
-        }
-        // What a failure has left.
-        pieces.into_iter().for_each(|piece| drop(frames.free(piece)));
-    }
-    result.map(|()| counted)
+    let one = |bytes: u64| {
+        let piece = frames.allocate(bytes, bytes).map(|piece| VecDeque::from([piece]));
+        piece.ok_or_else(|| Stop::failed(format_args!("no {bytes:#x} bytes are free")))
+    };
+    let page = serve(fixture, limits, realm, memory, window(0, PAGE), one(PAGE)?)?;
+    let around = serve(fixture, limits, realm, memory, window(1, BLOCK), scattered(frames)?)?;
+    let block = serve(fixture, limits, realm, memory, window(2, BLOCK), one(BLOCK)?)?;
+    Ok([page, around, block])
 }
 
 /// 2 MiB of pages, none of which is next to another.
@@ -82,8 +73,23 @@ fn scattered(frames: &Frames) -> Result<VecDeque<Undelegated>, Stop> {
     Ok(pages)
 }
 
-/// Serves a fault, with all of these pieces.
+/// Serves a fault, with all of these pieces; what a failure leaves of them is freed.
 fn serve<M: Machine>(
+    fixture: &Fixture<'_, M>,
+    limits: Limits,
+    realm: &ActiveRealm<'_, '_, M>,
+    memory: &mut CpuMemory<'_>,
+    window: IpaRange,
+    mut pieces: VecDeque<Undelegated>,
+) -> Result<u64, Stop> {
+    let served = serve_with(fixture, limits, realm, memory, window, &mut pieces);
+    for piece in pieces {
+        let _ = fixture.machine.memory().free(piece);
+    }
+    served
+}
+
+fn serve_with<M: Machine>(
     fixture: &Fixture<'_, M>,
     limits: Limits,
     realm: &ActiveRealm<'_, '_, M>,
