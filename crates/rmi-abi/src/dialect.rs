@@ -55,6 +55,7 @@
 //! | exit reason 10 | - | `VsmmuCommand` | `VsmmuCommand` | `VdevP2pBinding` | `VsmmuCommand` |
 //! | exit reason 11 | - | `VdevP2pBinding` | - | - | - |
 //! | deadline of WFIT and WFET | yes | no | no | no | yes |
+//! | a wait without a deadline may hide one | yes | yes | yes | yes | no |
 //! | `PSCI_AFFINITY_INFO` reaches the host | yes | yes | yes | yes | no |
 //! | **Measurement** | | | | | |
 //! | initial measurement | parameter page | zero | zero | parameter page | zero |
@@ -226,6 +227,14 @@ impl Dialect {
     #[must_use]
     pub const fn tells_wait_deadline(self) -> bool {
         matches!(self, Self::V1_0 | Self::V2_0Bet3)
+    }
+
+    /// Whether the exit of a trapped wait that shows no deadline may have been a WFIT or WFET. So it
+    /// is where the dialect does not tell the deadline, and in 1.0, whose text does: TF-RMM v0.8.0
+    /// reports bit 0 of TI only.
+    #[must_use]
+    pub const fn may_hide_wait_deadline(self) -> bool {
+        !matches!(self, Self::V2_0Bet3)
     }
 
     /// Whether a `PSCI_AFFINITY_INFO` of a Realm reaches the host.

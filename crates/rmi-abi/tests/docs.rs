@@ -134,6 +134,7 @@ fn difference(what: &str, d: Dialect) -> String {
             yes_no(has_field("RmiRecExit", ticked[0]))
         }
         "deadline of WFIT and WFET" => yes_no(d.tells_wait_deadline()),
+        "a wait without a deadline may hide one" => yes_no(d.may_hide_wait_deadline()),
         "`PSCI_AFFINITY_INFO` reaches the host" => yes_no(d.affinity_info_exits()),
         "initial measurement" => match d.initial_measurement() {
             InitialMeasurement::Zero => "zero".into(),

@@ -96,8 +96,8 @@ fn sync(
         ExceptionClass::InstructionAbort => abort(record, true, geometry, ticket, exit),
         ExceptionClass::Wfx => {
             let kind = esr.wfx();
-            let hidden = !dialect.tells_wait_deadline();
             let deadline = kind.deadline(x0, dialect);
+            let hidden = deadline.is_none() && dialect.may_hide_wait_deadline();
             *exit = Exit::Wait(Wait { kind, deadline, hidden, timers: Timers::new(record) });
         }
         ExceptionClass::SysReg if esr.sysreg_is_read() => {

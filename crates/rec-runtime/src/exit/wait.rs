@@ -57,8 +57,8 @@ impl Wait {
     }
 
     /// Whether the wait may have a deadline that is not reported to the host, because the dialect
-    /// hides deadlines. On TF-RMM (July 2026) every wait may have one, as WFIT looks like WFI;
-    /// Linux uses WFIT for delays where the CPU has it.
+    /// or the RMM hides deadlines. On TF-RMM (v0.8.0 and July 2026) every wait may have one, as
+    /// WFIT looks like WFI; Linux uses WFIT for delays where the CPU has it.
     ///
     /// In that case a host that waits until there is an interrupt may wait too long, or for ever.
     /// It should wait for a bounded time, or not [trap](crate::Rec::trap_waiting) the instruction.

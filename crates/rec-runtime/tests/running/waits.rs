@@ -17,7 +17,7 @@ impl Handler for Waiter {
     }
 }
 
-fn waits(dialect: Dialect) -> Vec<(Wfx, Option<u64>)> {
+fn waits(dialect: Dialect) -> Vec<(Wfx, Option<u64>, bool)> {
     let mut waits = Vec::new();
     on(dialect, |fixture| {
         let actions = vec![
@@ -35,8 +35,7 @@ fn waits(dialect: Dialect) -> Vec<(Wfx, Option<u64>)> {
                 assert!(matches!(stopped, RunEnd::Stopped(_)));
                 let wait = waiter.0.unwrap();
                 assert_eq!(wait.is_for_event(), wait.kind().is_for_event());
-                assert_eq!(wait.may_hide_deadline(), !dialect.tells_wait_deadline());
-                waits.push((wait.kind(), wait.deadline()));
+                waits.push((wait.kind(), wait.deadline(), wait.may_hide_deadline()));
             }
         });
     });
@@ -45,11 +44,12 @@ fn waits(dialect: Dialect) -> Vec<(Wfx, Option<u64>)> {
 
 #[test]
 fn a_deadline_is_reported_where_the_dialect_has_it() {
-    let [wfi, wfe] = [(Wfx::Wfi, None), (Wfx::Wfe, None)];
-    let told = [wfi, wfe, (Wfx::Wfit, Some(1000)), (Wfx::Wfet, Some(u64::MAX))];
+    let [wfi, wfe] = [(Wfx::Wfi, None, false), (Wfx::Wfe, None, false)];
+    let told = [wfi, wfe, (Wfx::Wfit, Some(1000), false), (Wfx::Wfet, Some(u64::MAX), false)];
     assert_eq!(waits(Dialect::V2_0Bet3), told);
     // TF-RMM reports only whether it is for an event, and the first betas say no more.
-    for dialect in [Dialect::TfRmm2026_07, Dialect::V2_0Bet1, Dialect::V2_0Bet0] {
+    let [wfi, wfe] = [(Wfx::Wfi, None, true), (Wfx::Wfe, None, true)];
+    for dialect in Dialect::ALL.into_iter().filter(|dialect| *dialect != Dialect::V2_0Bet3) {
         assert_eq!(waits(dialect), [wfi, wfe, wfi, wfe], "{dialect}");
     }
 }
@@ -62,6 +62,21 @@ fn a_deadline_that_is_not_reported_is_none() {
             let Exit::Wait(wait) = exit else { panic!("{exit:?}") };
             assert!(wait.kind().has_deadline() && !wait.is_for_event());
             assert_eq!((wait.deadline(), wait.may_hide_deadline()), (None, true));
+        });
+    });
+}
+
+#[test]
+fn a_deadline_of_1_0_is_reported_if_the_rmm_has_it() {
+    on(Dialect::V1_0, |fixture| {
+        fixture.script(vec![], |fixture, _, rec| {
+            for (ti, expected) in [(0b00, (None, true)), (0b10, (Some(7), false))] {
+                let mut exit = sync(1 << 26 | ti, 0);
+                exit.gprs[0] = 7;
+                let exit = fixture.decode(rec, Answer::resume(), exit);
+                let Exit::Wait(wait) = exit else { panic!("{exit:?}") };
+                assert_eq!((wait.deadline(), wait.may_hide_deadline()), expected);
+            }
         });
     });
 }
