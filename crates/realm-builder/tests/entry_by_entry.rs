@@ -4,7 +4,8 @@
 
 use realm_builder::plan::Limits;
 use realm_builder::{
-    Active, Content, FoldPolicy, Realm, RealmConfig, RealmStorage, Reclaimed, Region, Rim,
+    Active, BuildError, Content, FoldPolicy, Realm, RealmConfig, RealmStorage, Reclaimed, Region,
+    Rim,
 };
 use rmi_abi::rtt::{Level, RttEntryState};
 use rmi_abi::{Command, Dialect, Ipa, IpaRange};
@@ -12,7 +13,7 @@ use rmi_conduits::counting::Counting;
 use rmi_host::command::SharedAccess;
 use rmi_host::{CountingLedger, Error, Host, Undelegated};
 use rmm_model::Model;
-use sro::{CallbackMemory, FixedPool, Pool};
+use sro::{CallbackMemory, FixedPool, HostMemory, Pool};
 
 const D: Dialect = Dialect::V1_0;
 const PAGE: u64 = 0x1000;
@@ -216,6 +217,39 @@ fn teardown_splits_blocks_with_the_granules_that_folding_freed() {
         assert_eq!(fixture.issued(Command::DataDestroy), 3 * 512);
         assert_eq!(fixture.issued(Command::GranuleDelegate), delegated);
         assert_eq!(fixture.freed, 3 * BLOCK);
+    });
+}
+
+/// With two granules, of which one is for the table at the alias, one block could be split.
+#[test]
+fn a_conversion_obtains_the_tables_of_all_blocks_first() {
+    with(|fixture| {
+        // Apart in physical memory, so that they are unmapped one after the other.
+        for ipa in [0, BLOCK] {
+            let block = fixture.take(BLOCK, BLOCK, 0);
+            fixture.map(ipa, block);
+            let _ = fixture.take(PAGE, PAGE, 0).into_raw();
+        }
+        let both = range(0, 2 * BLOCK);
+        assert_eq!(fixture.fold(both), 2);
+        let rmm = fixture.realm().rmm();
+        fixture.pool.undelegate(rmm);
+        let rest = fixture.pool.bytes().0 - 2 * PAGE;
+        let mut elsewhere = fixture.pool.take_host(rest, PAGE);
+        let realm = fixture.realm.take().unwrap();
+        let mut freed = 0;
+        let mut host = CallbackMemory::freeing(&mut fixture.pool, |it| freed += it.bytes());
+        let stopped = realm.convert_to_shared(&mut host, both, SharedAccess::MEMORY).unwrap_err();
+        assert!(matches!(stopped.error, BuildError::Call(Error::NeedMemory { .. })), "{stopped}");
+        assert_eq!((stopped.reached, realm.memory_bytes()), (Ipa::new(0), 2 * BLOCK));
+        assert_eq!(realm.shared_bytes(), 0);
+
+        host.pool().add(elsewhere.take().unwrap()).unwrap();
+        let converted = realm.convert_to_shared(&mut host, both, SharedAccess::MEMORY).unwrap();
+        assert_eq!((converted.bytes, realm.shared_bytes()), (2 * BLOCK, 2 * BLOCK));
+        drop(host);
+        assert_eq!(freed, 0);
+        fixture.realm = Some(realm);
     });
 }
 

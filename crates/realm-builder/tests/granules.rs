@@ -4,8 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use realm_builder::{
-    BuildError, Content, FixedRecords, FoldPolicy, Realm, RealmConfig, RecStart, Records, Region,
-    RegionProblem, Rim, ShadowTable, plan,
+    Active, BuildError, Content, FixedRecords, FoldPolicy, Realm, RealmConfig, RecStart, Records,
+    Region, RegionProblem, Rim, Served, ShadowTable, plan,
 };
 use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::rtt::Level;
@@ -194,5 +194,97 @@ fn a_whole_realm_where_the_granule_size_is_a_constant() {
             whole_realm::<Only<1>>(dialect, middle, grows);
             whole_realm::<Only<2>>(dialect, large, grows);
         }
+    }
+}
+
+/// An active Realm, on an RMM with granules of 16 or 64 KiB, whose memory is `memory`.
+fn with_realm(
+    granule: GranuleSize,
+    test: impl FnOnce(&Realm<'_, Host<&Model, &Model>, Active>, &mut Undelegated),
+) {
+    let model = Model::new(options(Dialect::V2_0Bet3)).unwrap();
+    let mut all = model.take_memory();
+    let mut pool = FixedPool::<32>::new();
+    pool.add(all.take_front(64 * granule.bytes()).unwrap()).unwrap();
+    let rmm = test_support::open_with(Host::new(&model, &model), granule, &mut pool);
+    let mut tables = shadow_tables(granule, 8);
+    let (mut fixed, mut shared) = (FixedRecords::new(), [const { None }; 8]);
+    let records = Records::new(&mut fixed, &mut tables, &mut shared);
+    let realm = Realm::create(&rmm, &RealmConfig::new(40), records, &mut pool).unwrap();
+    for half in [0, 1 << 39] {
+        let first = IpaRange::with_size(Ipa::new(half), granule.bytes()).unwrap();
+        realm.make_tables(&mut pool, first, Level::L3).unwrap();
+    }
+    let realm = realm.activate().unwrap();
+    test(&realm, &mut all);
+    assert_eq!(realm.tear_down(&mut pool, []).error, None);
+}
+
+/// What an embedder's allocator returns that is not whole granules is returned to it.
+#[test]
+fn a_conversion_shares_whole_granules_only() {
+    for granule in [GranuleSize::Size16KiB, GranuleSize::Size64KiB] {
+        let bytes = granule.bytes();
+        let range = IpaRange::with_size(Ipa::new(0), 4 * bytes).unwrap();
+        for (skipped, length) in [(0, 0x1000), (0, bytes + 0x1000), (0x1000, bytes)] {
+            with_realm(granule, |realm, memory| {
+                let mut pool = FixedPool::<8>::new();
+                pool.set_granule_size(granule);
+                pool.add(test_support::take_aligned(memory, 2 * bytes, bytes)).unwrap();
+                let mut piece = test_support::take_aligned(memory, skipped + length, bytes);
+                pool_put(piece.take_front(skipped).unwrap_or_default());
+                let (mut given, mut back) = (Some(piece), 0);
+                let mut host = CallbackMemory::new(
+                    &mut pool,
+                    |_| given.take(),
+                    |memory| {
+                        back += pool_put(memory);
+                        Ok(())
+                    },
+                );
+                let stopped = realm.convert_to_shared(&mut host, range, SharedAccess::MEMORY);
+                drop(host);
+                let stopped = stopped.unwrap_err();
+                assert!(is_unaligned(&stopped.error), "{stopped}");
+                assert_eq!((stopped.reached, realm.shared_bytes()), (range.base(), 0));
+                assert_eq!(back, length);
+                pool.drain_host(&mut |memory| {
+                    pool_put(memory);
+                });
+            });
+        }
+    }
+}
+
+/// A pool that no session was opened with is asked for granules of the session's size.
+#[test]
+fn a_pool_of_another_thread_gives_whole_granules() {
+    for granule in [GranuleSize::Size16KiB, GranuleSize::Size64KiB] {
+        let bytes = granule.bytes();
+        let range = IpaRange::with_size(Ipa::new(0), bytes).unwrap();
+        with_realm(granule, |realm, memory| {
+            let mut pool = FixedPool::<8>::new();
+            // Two pages for itself, and one that is no granule.
+            pool.add(test_support::take_aligned(memory, 0x3000, bytes)).unwrap();
+            assert_eq!(pool.bytes().0, 0x1000);
+            let none = realm.serve_fault(&mut pool, Ipa::new(0), range).unwrap_err();
+            let is_lack =
+                |problem| matches!(problem, RegionProblem::NoMemory { ipa, .. } if ipa.raw() == 0);
+            assert!(
+                matches!(none, BuildError::Region { problem, .. } if is_lack(problem)),
+                "{none}"
+            );
+
+            let mut pool = FixedPool::<8>::new();
+            pool.add(test_support::take_aligned(memory, 0x3000, bytes)).unwrap();
+            let none = realm.convert_to_shared(&mut pool, range, SharedAccess::MEMORY).unwrap();
+            assert_eq!((none.bytes, none.without_memory), (0, bytes));
+            assert_eq!(pool.bytes().0, 0x1000);
+
+            pool.add(test_support::take_aligned(memory, bytes, bytes)).unwrap();
+            let served = realm.serve_fault(&mut pool, Ipa::new(0), range).unwrap();
+            assert_eq!(served, Served::Mapped(range));
+            assert_eq!(pool.bytes().0, 0x1000);
+        });
     }
 }

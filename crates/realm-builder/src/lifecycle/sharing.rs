@@ -102,8 +102,8 @@ impl<P: Platform, S: NotTerminated> Realm<'_, P, S> {
     /// and counts.
     ///
     /// What it needs is obtained first: records of shared memory, tables at the alias, and tables
-    /// that split blocks at the ends of the range, all for what is mapped. Then memory is moved,
-    /// run by run.
+    /// that split blocks at the ends of the range (where the dialect unmaps pages only, 1.0, also
+    /// inside), all for what is mapped. Then memory is moved, run by run.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_UNMAP, RMI_RTT_UNPROT_MAP.
     ///
@@ -113,8 +113,9 @@ impl<P: Platform, S: NotTerminated> Realm<'_, P, S> {
     /// among others: an address has memory in both halves. [`BuildError::Contended`],
     /// [`BuildError::Storage`], and a lack of memory for tables, before anything is unmapped.
     /// Otherwise the reason why it stopped, as [`Realm::reclaim`] and [`Realm::share`], and
-    /// [`Withheld`](crate::RegionProblem::Withheld). Memory that was reclaimed and could not be
-    /// shared is freed.
+    /// [`Withheld`](crate::RegionProblem::Withheld); [`Unaligned`](crate::RegionProblem::Unaligned)
+    /// also where [`HostMemory::allocate`] returns what is not whole granules, which is freed.
+    /// Memory that was reclaimed and could not be shared is freed, too.
     ///
     /// # Contexts
     ///

@@ -112,6 +112,7 @@ impl<P: Platform> RealmCore<'_, P> {
         shared.reserve_shared(runs).map_err(stop)?;
         self.settle_range(&private, memory.pool(), range);
         self.split_ends(&mut private, memory.pool(), range).map_err(stop)?;
+        self.split_blocks(&mut private, memory.pool(), range).map_err(stop)?;
         let mut left = range;
         while let Some((ipas, pas)) = self.first_run(left) {
             left = after(ipas, range);
@@ -161,6 +162,7 @@ impl<P: Platform> RealmCore<'_, P> {
         let top = next.map_or(alias.top(), |part| part.base());
         let gap = IpaRange::new(alias.base(), top).unwrap_or(alias);
         let wanted = IpaRange::with_size(void.base(), gap.bytes()).unwrap_or(void);
+        memory.pool().set_granule_size(self.rmm.granule_size());
         let granules = memory.allocate(wanted).filter(|granules| !granules.is_empty());
         let Some(mut granules) = granules else {
             course.go_on(0, gap.bytes());
@@ -170,7 +172,8 @@ impl<P: Platform> RealmCore<'_, P> {
             let fits = granules.take_front(gap.bytes()).unwrap_or_default();
             free_or_quarantine(self.rmm, memory, core::mem::replace(&mut granules, fits));
         }
-        if let Err(error) = shared.reserve_shared(1) {
+        let checked = self.check_memory(wanted, &granules.range());
+        if let Err(error) = checked.and_then(|()| shared.reserve_shared(1)) {
             free_or_quarantine(self.rmm, memory, granules);
             return Err(course.stop(error));
         }

@@ -69,6 +69,7 @@ impl<P: Platform> RealmCore<'_, P> {
         };
         let no_memory =
             || BuildError::Region { range: window, problem: RegionProblem::NoMemory { ipa: page } };
+        memory.pool().set_granule_size(self.rmm.granule_size());
         let first = memory.allocate(void).filter(|granules| !granules.is_empty());
         let mut first = first.ok_or(no_memory())?;
         // The address itself is mapped first: the memory may not suffice for the rest.
