@@ -243,7 +243,6 @@ fn a_conversion_shares_whole_granules_only() {
                     },
                 );
                 let stopped = realm.convert_to_shared(&mut host, range, SharedAccess::MEMORY);
-                drop(host);
                 let stopped = stopped.unwrap_err();
                 assert!(is_unaligned(&stopped.error), "{stopped}");
                 assert_eq!((stopped.reached, realm.shared_bytes()), (range.base(), 0));

@@ -132,6 +132,11 @@ pub struct RealmConfig {
     #[doc(alias = "rtt_s2ap_encoding")]
     pub s2ap: Option<S2apEncoding>,
     /// The virtual machine identifier (1.0); an RMM of 2.0 chooses it itself.
+    ///
+    /// No two Realms of an RMM may have the same one: to create the second is
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput). So it is for one that has more bits than the
+    /// CPU: eight without `FEAT_VMID16`. `OptionalParameter::Vmid.exists_in` tells whether a
+    /// dialect has it. It is not measured.
     pub vmid: u16,
 }
 

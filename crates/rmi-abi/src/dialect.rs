@@ -229,9 +229,9 @@ impl Dialect {
         matches!(self, Self::V1_0 | Self::V2_0Bet3)
     }
 
-    /// Whether the exit of a trapped wait that shows no deadline may have been a WFIT or WFET. So it
-    /// is where the dialect does not tell the deadline, and in 1.0, whose text does: TF-RMM v0.8.0
-    /// reports bit 0 of TI only.
+    /// Whether the exit of a trapped wait that shows no deadline may have been a WFIT or WFET. That
+    /// is so where the dialect does not tell the deadline, and in 1.0, whose text does: TF-RMM
+    /// v0.8.0 reports bit 0 of TI only.
     #[must_use]
     pub const fn may_hide_wait_deadline(self) -> bool {
         !matches!(self, Self::V2_0Bet3)

@@ -124,7 +124,9 @@ pub struct SessionOptions {
     /// The requested granule size. An RMM that another agent has activated keeps its own, and so
     /// does one on which this program has another session open.
     pub granule_size: GranuleSize,
-    /// The requested size of tracking regions; `None` to leave it unchanged.
+    /// The requested size of tracking regions; `None` to leave it unchanged. It has no effect where
+    /// the dialect has none to be set (1.0), and on an RMM that keeps its granule size:
+    /// [`Rmm::tracking_region_size`] tells what there is.
     pub tracking_region: Option<TrackingRegion>,
     /// How long commands wait for a busy RMM.
     pub retry_budget: RetryBudget,

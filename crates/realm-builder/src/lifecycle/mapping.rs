@@ -13,13 +13,15 @@ use crate::memory::stopped::Stopped;
 /// # Memory: mapped, served where it faults, taken back
 impl<P: Platform, S: NotTerminated> Realm<'_, P, S> {
     /// Serves a fault of a REC at `ipa`: maps memory there and, to save the Realm its next faults,
-    /// around it, up to the leaf table (2 MiB) that covers it and inside `window`.
+    /// around it, inside `window` and the aligned 512 granules that it is in. With granules of
+    /// 4 KiB these are what a leaf table covers, 2 MiB.
     ///
     /// [`HostMemory::allocate`] is asked for memory for a void range and returns a piece for its
     /// front; it is called again for what is left, until it returns `None`. A piece of 2 MiB that
-    /// is aligned to that is mapped as a block. If the first piece does not reach the address, it
-    /// is mapped at the address: however little there is, the fault is served. What the RMM does
-    /// not map is freed.
+    /// is aligned to that is mapped as a block, with granules of 4 KiB; blocks of larger granules
+    /// (32 MiB, 512 MiB) are mapped by [`Realm::map`] alone. If the first piece does not reach the
+    /// address, it is mapped at the address: however little there is, the fault is served. What the
+    /// RMM does not map is freed.
     ///
     /// Where memory is shared at the unprotected alias, none is mapped: the range can be
     /// [made private](crate::Realm::convert_to_private) later. For a fault at such an address this
@@ -27,8 +29,8 @@ impl<P: Platform, S: NotTerminated> Realm<'_, P, S> {
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP.
     ///
-    /// Where another thread works on the same 2 MiB (it may be mapping them), this waits as long as
-    /// the retry budget ([`RetryBudget`](rmi_host::RetryBudget)) allows and then returns
+    /// Where another thread works on the same granules (it may be mapping them), this waits as long
+    /// as the retry budget ([`RetryBudget`](rmi_host::RetryBudget)) allows and then returns
     /// [`Served::Contended`]: enter the REC again.
     ///
     /// # Errors
@@ -101,8 +103,10 @@ impl<P: Platform, S: NotTerminated> Realm<'_, P, S> {
 
     /// Takes memory back from the Realm: unmaps all of a range, in all trees, and passes its memory
     /// back. Blocks that extend beyond the range are split first, with granules from the pool;
-    /// what that needs at both ends is obtained before anything else changes. Where the RIPAS was
-    /// RAM it is DESTROYED now: the Realm cannot continue there until it asks for a change.
+    /// what that needs at both ends is obtained before anything else changes. Where the dialect
+    /// unmaps pages only (1.0), so are the blocks inside, before any memory is unmapped. Where the
+    /// RIPAS was RAM it is DESTROYED now: the Realm cannot continue there until it asks for a
+    /// change.
     ///
     /// Where another thread works on a part of the range, this waits as long as the retry budget
     /// ([`RetryBudget`](rmi_host::RetryBudget)) allows and then returns [`Reclaimed::Contended`]:
@@ -113,7 +117,7 @@ impl<P: Platform, S: NotTerminated> Realm<'_, P, S> {
     /// # Errors
     ///
     /// [`Stopped`]: [`BuildError::Region`] before any call, [`BuildError::Storage`] and a lack of
-    /// memory for tables before anything changes; otherwise the reason why it stopped. Below
+    /// memory for tables before anything is unmapped; otherwise the reason why it stopped. Below
     /// [`Stopped::reached`] nothing is mapped any more: that memory was freed, or is in
     /// quarantine if the RMM does not return it. At that address, memory is still mapped, or may
     /// be; of what is above, some may have been returned, too. The call can be repeated.

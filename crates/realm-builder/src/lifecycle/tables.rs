@@ -24,6 +24,10 @@ impl<P: Platform, S> Realm<'_, P, S> {
     /// Makes every table that is missing before entries of `level` can be written in `range`, from
     /// the top down, with granules from the pool. A block in the place of a table is split.
     ///
+    /// Where the dialect measures the RIPAS (1.0), it does so entry by entry: tables that are made
+    /// before the Realm is populated, here or for memory that is mapped, change its measurement,
+    /// and no prediction knows of them.
+    ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_CREATE.
     ///
     /// # Errors
@@ -55,6 +59,10 @@ impl<P: Platform, S: NotTerminated> Realm<'_, P, S> {
     ///
     /// Where the dialect unmaps private memory by pages only (1.0), each block has to be split
     /// again before its memory is returned: folding pays for memory that the Realm keeps for long.
+    /// TF-RMM v0.8.0 invalidates the TLB entries of the first 2 MiB only when it folds a table of
+    /// level 2 (to a block of 1 GiB): there, a CPU that does not accept blocks of two sizes for one
+    /// address (`FEAT_BBM` below level 2) may report a TLB conflict to the RMM. It is avoided by
+    /// ranges that contain no 1 GiB as a whole.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_FOLD, RMI_RTT_AUX_FOLD.
     ///
