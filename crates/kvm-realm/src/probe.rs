@@ -3,13 +3,14 @@
 //! A number says nothing alone: all of them from 240 on mean something else in kernels without
 //! Realms. So three things have to fit:
 //!
-//! 1. the number of a generation's capability, as the module `kvm` tells it or as
-//!    KVM_CHECK_EXTENSION answers;
+//! 1. the number of a generation's capability, as the module `kvm` tells it, or as
+//!    KVM_CHECK_EXTENSION answers, which then knows no higher one;
 //! 2. the type of VM, which a kernel without this generation refuses;
 //! 3. on such a VM, the capability again (a Realm has few), and the memory model's.
 //!
-//! Where several fit, it is the one with the highest number: a generation takes the first number
-//! that its base leaves free, so no kernel knows a higher one.
+//! A generation takes the first number that its base leaves free, so its kernel knows no higher one
+//! of those that Linux has given. Where one is known, the kernel is a later one, in which the
+//! number means something else, or of a generation whose number is not known.
 //!
 //! The probe reads, creates a VM and closes it, nothing more: a Realm is created by none of its
 //! calls. What it found is a [`Report`], which can be printed as text and as JSON, and overridden.
@@ -31,6 +32,9 @@ use crate::vm::MIN_IPA_WIDTH;
 
 /// Numbers of capabilities that a parameter of the module may have.
 const CAPABILITIES: std::ops::Range<u32> = 1..4096;
+
+/// Numbers that Linux gives to capabilities, from the lowest that a generation has taken on.
+const GIVEN: std::ops::Range<u32> = 240..300;
 
 /// What every generation needs of a kernel. KVM_CAP_MEMORY_FAULT_INFO is not asked for: memory
 /// faults are described on arm64, and only x86 has the capability.
@@ -84,6 +88,9 @@ impl<K: Kernel> Probe<'_, K> {
 
     /// The generations whose number the kernel knows, highest first.
     fn numbers(&mut self, kvm: BorrowedFd<'_>, told: Option<u32>) -> Vec<Generation> {
+        // Numbers of vendors are above those that Linux has given.
+        let highest = GIVEN.rev().find(|number| self.answer(kvm, *number) != 0);
+        self.findings.push(Finding::Highest { capability: highest });
         let mut generations = Generation::ALL.to_vec();
         generations.sort_by_key(|generation| std::cmp::Reverse(generation.facts().capability));
         generations.retain(|generation| {
@@ -91,7 +98,11 @@ impl<K: Kernel> Probe<'_, K> {
             let value = self.answer(kvm, capability);
             self.findings.push(Finding::Number { generation: *generation, capability, value });
             // A number that the module tells rules the others out.
-            value != 0 && told.is_none_or(|told| told == capability)
+            let is_it = match told {
+                Some(told) => told == capability,
+                None => !GIVEN.contains(&capability) || highest == Some(capability),
+            };
+            value != 0 && is_it
         });
         generations
     }

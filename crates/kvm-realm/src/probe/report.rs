@@ -21,6 +21,11 @@ pub enum Finding {
         /// The number; `None` if it is none.
         number: Option<u32>,
     },
+    /// The highest number of those that Linux gives, from 240 on, that the kernel knows.
+    Highest {
+        /// The number; `None` if it knows none.
+        capability: Option<u32>,
+    },
     /// What the kernel answers to the number of a generation's capability.
     Number {
         /// The generation.
@@ -59,6 +64,7 @@ impl Finding {
         match self {
             Self::IpaLimit { .. } => "ipa-limit",
             Self::Parameter { .. } => "parameter",
+            Self::Highest { .. } => "highest",
             Self::Number { .. } => "number",
             Self::Type { .. } => "type",
             Self::Vm { .. } => "vm",
@@ -77,6 +83,12 @@ impl fmt::Display for Finding {
             }
             Self::Parameter { name, number: None } => {
                 write!(f, "the parameter {name} of the module is no number of a capability")
+            }
+            Self::Highest { capability: Some(capability) } => {
+                write!(f, "capability {capability} is the highest that is known below 300")
+            }
+            Self::Highest { capability: None } => {
+                f.write_str("no capability from 240 to 299 is known")
             }
             Self::Number { generation, capability, value: 0 } => {
                 write!(f, "capability {capability} ({generation}) is not known")

@@ -197,9 +197,43 @@ fn a_type_without_a_known_number_is_not_known() {
 }
 
 #[test]
+fn a_kernel_that_knows_later_numbers_is_of_no_earlier_generation() {
+    for generation in Generation::ALL {
+        let own = generation.facts().capability;
+        for later in [own + 1, 299, 300, 301] {
+            // 299 is the last that counts; a vendor's number says nothing.
+            let is_other = (own + 1..300).contains(&later);
+            let mut host = Host::new(generation);
+            host.system.insert(later, 1);
+            let report = host.probe();
+            let is_known = Generation::ALL.iter().any(|one| one.facts().capability == later);
+            if is_other {
+                assert_eq!(report.verdict(), Verdict::Unknown, "{generation}: {later}");
+                assert!(report.findings().contains(&Finding::Highest { capability: Some(later) }));
+            } else if later != own && !is_known {
+                assert_eq!(report.verdict(), Verdict::Found(generation), "{later}");
+            }
+            // What the module tells is right.
+            host.vms.set(0);
+            let own_text: &'static str = Box::leak(own.to_string().into_boxed_str());
+            host.parameters.insert("kvm_cap_arm_rmi", own_text);
+            assert_eq!(host.probe().verdict(), Verdict::Found(generation), "{later}");
+        }
+    }
+    // As v11: of the type of v10, with other meanings of its number and those before.
+    let mut host = Host::new(Generation::V10);
+    host.system.extend([(240, 1), (243, 1), (246, 1)]);
+    host.vm.extend([(240, 1), (243, 1), (246, 1)]);
+    assert_eq!(host.probe().verdict(), Verdict::Unknown);
+    let none = Host::new(Generation::V5ToV7).probe();
+    assert!(none.findings().contains(&Finding::Highest { capability: None }));
+    assert!(none.to_string().contains("  - no capability from 240 to 299 is known\n"));
+}
+
+#[test]
 fn the_modules_parameter_rules_other_numbers_out() {
     let mut host = Host::new(Generation::V13);
-    host.system.extend([(251, 1), (247, 1)]);
+    host.system.insert(247, 1);
     host.vm.insert(247, 1);
     host.parameters.insert("kvm_cap_arm_rmi", "247\n");
     assert_eq!(host.probe().verdict(), Verdict::Found(Generation::V12));
@@ -257,6 +291,7 @@ fn a_report_is_text_and_json() {
     for line in [
         "  - capability 300 (v5-v7, or something else) is 1\n",
         "  - capability 253 (2026-09) is not known\n",
+        "  - no capability from 240 to 299 is known\n",
         "  - a VM of type 0x40000020 is refused: EINVAL\n",
         "  - a VM of type 0x120 can be created\n",
         "  - it is v5-v7: the VM has its capability and its private memory\n",

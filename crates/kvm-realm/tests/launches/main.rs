@@ -163,6 +163,37 @@ fn kernels_without_realms_have_none() {
 }
 
 #[test]
+fn generations_of_which_too_little_is_known_are_refused() {
+    // As v11 and v16 are: the steps, the type and the memory of a generation that is known, and a
+    // number that is not.
+    for (name, own, number, version) in
+        [("rmi-v13", 248, 246, "v11"), ("rmi-v15", 251, 252, "v16"), ("rme-v10", 244, 245, "v11")]
+    {
+        let kernel = fake(name);
+        kernel.set_capability(own, 0);
+        kernel.set_capability(number, 1);
+        let kvm = kernel.open_kvm().unwrap();
+        let report = probe(&kernel, kvm.as_fd()).unwrap();
+        assert_eq!(report.verdict(), Verdict::Unknown, "{report}");
+        assert_eq!((report.generation(), report.exit_status()), (None, 2), "{report}");
+        // Also when the module tells the number.
+        kernel.set_parameter("kvm_cap_arm_rmi", &number.to_string());
+        let report = probe(&kernel, kvm.as_fd()).unwrap();
+        assert_eq!(report.verdict(), Verdict::UnknownNumber(number), "{report}");
+        assert_eq!((report.generation(), report.exit_status()), (None, 2), "{report}");
+        assert!(report.to_string().starts_with("not usable: "), "{report}");
+        // The name alone is known, and is no generation.
+        let refused = Generation::parse(version).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            format!("the numbers of {version} are in no public source")
+        );
+        drop(kvm);
+        assert_eq!(kernel.open_descriptors(), 0);
+    }
+}
+
+#[test]
 fn every_call_fails_once() {
     for (generation, name) in generations() {
         let kernel = fake(name);
