@@ -1,7 +1,11 @@
 //! Errors of the kernel's calls: which call, which error number, what that means in the generation
 //! of the kernel, and what to do.
+//!
+#![doc = include_str!("../docs/errors.md")]
 
 mod meaning;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
@@ -169,119 +173,5 @@ impl fmt::Display for CallError {
 impl std::error::Error for CallError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.errno)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn error(operation: Operation, errno: Errno, generation: Generation) -> CallError {
-        CallError::new(operation, errno, generation)
-    }
-
-    #[test]
-    fn an_error_says_call_number_generation_meaning_and_advice() {
-        let refused = error(Operation::Populate, Errno::ENXIO, Generation::V14);
-        assert_eq!(
-            refused.to_string(),
-            "population: ENXIO (v14): the RMM refused the memory, or the realm is dead; \
-             see the kernel's log for the RMM's status, and create another VM"
-        );
-        let unknown = CallError { generation: None, ..refused };
-        assert!(unknown.to_string().starts_with("population: ENXIO: "));
-        assert_eq!(std::error::Error::source(&refused).unwrap().to_string(), "ENXIO");
-    }
-
-    #[test]
-    fn meanings_depend_on_the_generation() {
-        let meaning = |operation, errno, generation| error(operation, errno, generation).meaning();
-        for operation in [Operation::Populate, Operation::Run] {
-            let (old, new) = (
-                meaning(operation, Errno::EINVAL, Generation::V10),
-                meaning(operation, Errno::EINVAL, Generation::V14),
-            );
-            assert_ne!(old, new, "{operation}");
-        }
-        assert_ne!(
-            meaning(Operation::Run, Errno::ENODEV, Generation::Tree2026_09),
-            meaning(Operation::Run, Errno::EIO, Generation::Tree2026_09)
-        );
-    }
-
-    #[test]
-    fn what_ends_a_vm_is_final() {
-        for (operation, errno, generation, is_final) in [
-            // The first run of these activates, and a failure leaves the Realm dead.
-            (Operation::Run, Errno::ENXIO, Generation::V14, true),
-            (Operation::Run, Errno::EIO, Generation::V14, true),
-            (Operation::Run, Errno::EIO, Generation::V10, true),
-            (Operation::Run, Errno::EAGAIN, Generation::V14, false),
-            (Operation::Run, Errno::EINTR, Generation::V14, false),
-            (Operation::Run, Errno::EFAULT, Generation::V14, false),
-            // Found before anything is done.
-            (Operation::Run, Errno::EOPNOTSUPP, Generation::V14, false),
-            (Operation::Run, Errno::ENODEV, Generation::V14, false),
-            (Operation::Populate, Errno::ENXIO, Generation::V14, true),
-            (Operation::Populate, Errno::EINVAL, Generation::V14, false),
-            (Operation::Populate, Errno::ENOMEM, Generation::V14, false),
-            (Operation::CreateRealm, Errno::ENXIO, Generation::V8, true),
-            (Operation::Activate, Errno::ENXIO, Generation::V8, true),
-            (Operation::ConfigureHash, Errno::EINVAL, Generation::V8, false),
-            (Operation::CreateVm, Errno::EINVAL, Generation::V8, false),
-            (Operation::InitRipas, Errno::ENXIO, Generation::V8, true),
-            (Operation::FinalizeVcpu, Errno::ENXIO, Generation::V8, true),
-            (Operation::PunchHole, Errno::EIO, Generation::V15, true),
-            (Operation::PunchHole, Errno::ENOMEM, Generation::V15, false),
-            (Operation::SetMemoryAttributes, Errno::ENOMEM, Generation::V14, false),
-        ] {
-            let error = error(operation, errno, generation);
-            assert_eq!(error.is_final(), is_final, "{error}");
-        }
-    }
-
-    #[test]
-    fn every_answer_has_a_meaning() {
-        let mut all = 0;
-        for operation in [
-            Operation::OpenKvm,
-            Operation::CheckExtension,
-            Operation::CreateVm,
-            Operation::CreateGuestMemfd,
-            Operation::MapSharedSide,
-            Operation::SetMemoryRegion,
-            Operation::SetMemoryAttributes,
-            Operation::SetGuestMemfdAttributes,
-            Operation::PunchHole,
-            Operation::Discard,
-            Operation::ConfigureHash,
-            Operation::ConfigurePersonalization,
-            Operation::CreateRealm,
-            Operation::InitRipas,
-            Operation::Populate,
-            Operation::Activate,
-            Operation::CreateVcpu,
-            Operation::PreferredTarget,
-            Operation::InitVcpu,
-            Operation::FinalizeVcpu,
-            Operation::SetRegister,
-            Operation::GetRegister,
-            Operation::CompletePsci,
-            Operation::Run,
-            Operation::CreateGic,
-            Operation::ConfigureGic,
-            Operation::InitGic,
-            Operation::ConfigureTimer,
-            Operation::FilterCalls,
-        ] {
-            for errno in Errno::NAMED.iter().copied().chain([Errno::new(71)]) {
-                for generation in Generation::ALL {
-                    let error = error(operation, errno, generation);
-                    assert!(!error.meaning().is_empty() && !error.advice().is_empty());
-                    all += 1;
-                }
-            }
-        }
-        assert_eq!(all, 29 * (Errno::NAMED.len() + 1) * 9);
     }
 }

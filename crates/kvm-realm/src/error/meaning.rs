@@ -43,7 +43,8 @@ pub(super) fn of(error: &CallError) -> (&'static str, &'static str) {
         Operation::CheckExtension if errno == Errno::ENOTTY => {
             Some(("no descriptor of KVM", "pass that of /dev/kvm"))
         }
-        Operation::CheckExtension | Operation::PreferredTarget | Operation::ConfigureTimer => None,
+        Operation::ConfigureTimer => timer(errno),
+        Operation::CheckExtension | Operation::PreferredTarget => None,
     };
     known.unwrap_or_else(|| general(errno))
 }
@@ -131,6 +132,9 @@ fn run(errno: Errno, is_implicit: bool) -> Known {
             "finalize the vCPU and activate the realm",
         ),
         Errno::EIO => ("the VM is dead", "create another VM"),
+        Errno::EBUSY => {
+            ("the GIC is not initialised", "initialise the VGICv3 before the first run")
+        }
         _ => return None,
     })
 }
@@ -256,6 +260,10 @@ fn memory(operation: Operation, errno: Errno) -> Known {
             "the kernel has no such attribute of VMs",
             "it is of another generation: probe it again",
         ),
+        (Operation::SetGuestMemfdAttributes, Errno::ENOTTY | Errno::EINVAL) => (
+            "the kernel does not convert pages of a guest_memfd in place, or not these",
+            "allow in-place conversion when the host boots, or probe the kernel again",
+        ),
         (Operation::SetGuestMemfdAttributes, Errno::EAGAIN) => (
             "pages are in use by devices or by the kernel",
             "end what uses the shared pages, and go on where it stopped",
@@ -279,6 +287,15 @@ fn gic(errno: Errno) -> Known {
         Errno::EBUSY => ("vCPUs run, or the GIC is initialised", "set it up before"),
         Errno::ENXIO => ("an address is missing, or no vCPU exists", "create vCPUs before"),
         Errno::EINVAL => ("an address that is not aligned, or overlaps", "check the addresses"),
+        _ => return None,
+    })
+}
+
+fn timer(errno: Errno) -> Known {
+    Some(match errno {
+        Errno::EBUSY => ("a vCPU has run, or the GIC is initialised", "set it before"),
+        Errno::EINVAL => ("not a PPI, or no GIC is in the kernel", "use 16 to 31, with a VGICv3"),
+        Errno::ENXIO => ("the kernel has no such timer", "leave it out"),
         _ => return None,
     })
 }
@@ -323,6 +340,7 @@ fn general(errno: Errno) -> (&'static str, &'static str) {
         Errno::ENOMEM => ("the kernel has no memory", "free memory and try again"),
         Errno::ENXIO => ("the RMM refused, or there is no such attribute", SEE_LOG),
         Errno::EINTR => ("a signal came", "try again"),
+        Errno::ENOEXEC => ("the vCPU is not initialised", "initialise it before"),
         _ => ("an answer that the sources of this generation do not have for this call", REPORT),
     }
 }
