@@ -26,7 +26,7 @@ pub const RUN_BYTES: usize = run::EXIT + run::EXIT_BYTES;
 /// `include/uapi/linux/kvm.h`.
 pub(crate) const MMIO_DATA: usize = run::EXIT + 8;
 pub(crate) const TIO_RESPONSE: usize = run::EXIT + 48;
-const UNKNOWN: u32 = 0;
+pub(crate) const EXIT_UNKNOWN: u32 = 0;
 const HYPERCALL: u32 = 3;
 pub(crate) const MMIO: u32 = 6;
 const SHUTDOWN: u32 = 8;
@@ -337,7 +337,7 @@ impl Exit {
                 first: first_datum(page),
             }),
             SHUTDOWN => Self::Off,
-            UNKNOWN if context.is_off_unknown => Self::Off,
+            EXIT_UNKNOWN if context.is_off_unknown => Self::Off,
             ARM_NISV => Self::Undecoded {
                 syndrome: word(page, 0),
                 address: word(page, 1) & !context.shared_bit,

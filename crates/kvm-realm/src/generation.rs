@@ -1,21 +1,6 @@
 //! The generations of KVM's user interface for Realms, as data.
 //!
-//! | | v5-v7 | v8 | v9 | v10 | v12 | v13 | v14 | v15 | 2026-09 | da-v7 |
-//! |---|---|---|---|---|---|---|---|---|---|---|
-//! | posted | 2024-10 | 2025-04 | mid 2025 | 2025-08 | 2025-12 | 2026-03 | 2026-05 | 2026-07 | (tree) | (tree) |
-//! | capability | 300 | 240 | 243 | 244 | 247 | 248 | 249 | 251 | 253 | not known |
-//! | type of VM | `0x100` | `0x100` | `0x100` | `0x100` | `0x100` | `0x100` | `1 << 30` | `1 << 30` | `1 << 30` | `1 << 30` |
-//! | feature REC | 8 | 9 | 9 | 9 | - | - | - | - | - | - |
-//! | created by | action | action | action | action | populate | populate | populate | populate | populate | populate |
-//! | populated from | slot | slot | slot | slot | address | address | address | address | address | address |
-//! | progress | none | none | none | none | returned | in place | in place | in place | in place | in place |
-//! | RIPAS of the rest | action | action | action | action | first run | first run | first run | first run | by the Realm | ioctl |
-//! | activated by | action | action | action | action | first run | first run | first run | first run | first run | first run |
-//! | private memory | VM | VM | VM | VM | VM | VM | VM | always | memfd | memfd |
-//! | PSCI by the VMM | `0xd2` | `0xd6` | `0xd6` | `0xd6` | `0xd6` | `0xd6` | - | - | - | - |
-//! | hash, RPV | yes | yes | yes | yes | - | - | - | - | - | - |
-//! | PMU | yes | yes | yes | yes | yes | yes | - | - | - | - |
-//! | RMM | 1.0 | 1.0 | 1.0 | 1.0 | 1.0 | 2.0-bet0 | 2.0-bet1 | 2.0-bet2 | 2.0-bet3 | 2.0 |
+#![doc = include_str!("../docs/generations.md")]
 //!
 //! - *Feature REC* is the one that KVM_ARM_VCPU_FINALIZE takes.
 //! - *Populated from*: the shared side of the slot at the same address, or an address of the VMM.
@@ -23,7 +8,14 @@
 //!   the structure is updated.
 //! - *Private memory*: private is an attribute of the VM (KVM_SET_MEMORY_ATTRIBUTES), or of a page
 //!   of the guest_memfd (KVM_SET_MEMORY_ATTRIBUTES2), or all of a guest_memfd always is.
-//! - SVE and the numbers of breakpoints and watchpoints follow from the vCPUs in all generations.
+//! - *SVE, breakpoints*: the RMM gets the longest vector of the vCPUs, and the numbers of
+//!   breakpoints and watchpoints in their ID_AA64DFR0_EL1. With a *PMU* it gets the number of
+//!   counters.
+//! - *RIPAS exit*: what KVM_RUN returns when the Realm asks for another RIPAS. With 0 the change is
+//!   made already; after `EFAULT` the next KVM_RUN makes it, and may ask again for what is not yet
+//!   private, or shared.
+//! - *Off exit*: the exit of a vCPU whose Realm another one has turned off.
+//! - *Not entered*: what KVM_RUN returns for a REC that the RMM does not enter.
 //!
 //! Too little is known of v11 and v16: [`Generation::parse`] recognises them, and refuses them. Of
 //! the tree `da-v7`, for device assignment, two numbers are not known; it is used with
@@ -41,6 +33,7 @@ use rmi_abi::Dialect;
 use rmi_abi::realm::HashAlgorithm;
 use thiserror::Error;
 
+use crate::errno::Errno;
 use crate::kernel::Request;
 use crate::uapi;
 
@@ -156,6 +149,35 @@ pub enum InitialRipas {
     Ioctl(Request),
 }
 
+/// How KVM_RUN tells that a Realm asks for another RIPAS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RipasExit {
+    /// It returns 0, and the change is made.
+    Done,
+    /// It returns `EFAULT`, and the next KVM_RUN makes the change.
+    Asked,
+    /// The same, but while pages are not as they are asked for, it asks again for them, with
+    /// `EFAULT`.
+    AskedAgain,
+    /// The same, but it asks again with 0.
+    AskedAgainWithZero,
+}
+
+/// What the exits of a generation are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Exits {
+    /// A Realm asks for another RIPAS.
+    pub ripas: RipasExit,
+    /// `exit_reason` of a vCPU whose Realm another one has turned off: KVM_EXIT_UNKNOWN or
+    /// KVM_EXIT_SHUTDOWN.
+    pub off: u32,
+    /// What KVM_RUN returns for a REC that the RMM does not enter.
+    pub not_entered: Errno,
+    /// Whether there is an exit for mappings of devices (44).
+    pub device_mapping: bool,
+}
+
 /// What a generation is: its numbers, and what it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -192,6 +214,8 @@ pub struct Facts {
     pub personalization: bool,
     /// Whether Realms can have a PMU.
     pub pmu: bool,
+    /// What its exits are.
+    pub exits: Exits,
     /// The dialect that its kernel speaks to the RMM, or the nearest one that is known.
     pub dialect: Dialect,
 }

@@ -18,8 +18,7 @@ use thiserror::Error;
 use crate::calls::Calls;
 use crate::errno::Errno;
 use crate::error::{CallError, Operation};
-use crate::exit::{Context, Exit, MMIO_DATA, RUN_BYTES, TIO_RESPONSE};
-use crate::generation::Steps;
+use crate::exit::{Context, EXIT_UNKNOWN, Exit, MMIO_DATA, RUN_BYTES, TIO_RESPONSE};
 use crate::kernel::{Kernel, Vcpu, VcpuInit};
 use crate::kick::Kick;
 use crate::registers::Register;
@@ -97,7 +96,7 @@ impl<'k, K: Kernel> RealmVcpu<'k, K> {
         let is_realm = geometry.is_some();
         let context = Context {
             shared_bit: geometry.map_or(0, |geometry| geometry.unprotected_base().raw()),
-            is_off_unknown: is_realm && calls.generation.facts().steps == Steps::Actions,
+            is_off_unknown: is_realm && calls.generation.facts().exits.off == EXIT_UNKNOWN,
         };
         Self { calls, vcpu, context, open: Open::Nothing, psci: None, refused: 0 }
     }

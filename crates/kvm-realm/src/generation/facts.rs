@@ -7,7 +7,8 @@
 use rmi_abi::Dialect;
 use rmi_abi::realm::HashAlgorithm;
 
-use super::{Facts, Generation, InitialRipas, MemoryModel, PopulateCall, Steps};
+use super::{Exits, Facts, Generation, InitialRipas, MemoryModel, PopulateCall, RipasExit, Steps};
+use crate::errno::Errno;
 use crate::kernel::Request;
 
 /// `_IOW(KVMIO, number, bytes)`.
@@ -24,6 +25,10 @@ const fn read_write(number: u8, bytes: u32) -> Request {
 const TYPE_FIELD: u64 = 1 << 8;
 /// KVM_VM_TYPE_ARM_REALM as a bit, beside that of protected VMs.
 const TYPE_BIT: u64 = 1 << 30;
+
+/// KVM_EXIT_UNKNOWN and KVM_EXIT_SHUTDOWN.
+const EXIT_UNKNOWN: u32 = 0;
+const EXIT_SHUTDOWN: u32 = 8;
 
 /// What the generations with actions share.
 const RME: Facts = Facts {
@@ -42,6 +47,12 @@ const RME: Facts = Facts {
     hashes: &[HashAlgorithm::Sha256, HashAlgorithm::Sha512],
     personalization: true,
     pmu: true,
+    exits: Exits {
+        ripas: RipasExit::Asked,
+        off: EXIT_UNKNOWN,
+        not_entered: Errno::ENXIO,
+        device_mapping: false,
+    },
     dialect: Dialect::V1_0,
 };
 
@@ -62,6 +73,12 @@ const RMI: Facts = Facts {
     hashes: &[],
     personalization: false,
     pmu: false,
+    exits: Exits {
+        ripas: RipasExit::Asked,
+        off: EXIT_SHUTDOWN,
+        not_entered: Errno::EAGAIN,
+        device_mapping: false,
+    },
     dialect: Dialect::V2_0Bet1,
 };
 
@@ -73,6 +90,7 @@ pub(super) const fn of(generation: Generation) -> Facts {
             rec_feature: Some(8),
             rec_is_optional_at_init: true,
             psci_complete: Some(write(0xd2, 24)),
+            exits: Exits { ripas: RipasExit::Done, ..RME.exits },
             ..RME
         },
         Generation::V8 => Facts { name: "v8", capability: 240, ..RME },
@@ -113,6 +131,7 @@ pub(super) const fn of(generation: Generation) -> Facts {
             memfd_attributes_capability: Some(252),
             memory: MemoryModel::GuestMemfdAttributes(read_write(0xd2, 128)),
             ripas: InitialRipas::ByRealm,
+            exits: Exits { ripas: RipasExit::AskedAgain, ..RMI.exits },
             dialect: Dialect::V2_0Bet3,
             ..RMI
         },
@@ -121,6 +140,11 @@ pub(super) const fn of(generation: Generation) -> Facts {
             capability: numbers.capability,
             memory: MemoryModel::GuestMemfdAttributes(read_write(0xd2, 128)),
             ripas: InitialRipas::Ioctl(numbers.init_ripas),
+            exits: Exits {
+                ripas: RipasExit::AskedAgainWithZero,
+                device_mapping: true,
+                ..RMI.exits
+            },
             dialect: Dialect::V2_0Bet3,
             ..RMI
         },

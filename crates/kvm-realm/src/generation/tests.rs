@@ -226,3 +226,100 @@ fn numbers_of_da_v7_are_those_of_a_structure_of_64_bytes() {
         assert_eq!(DaV7Numbers::new(254, wrong), None, "{wrong:#x}");
     }
 }
+
+/// The table of the documentation.
+fn table() -> String {
+    let posted = [
+        "2024-10", "2025-04", "mid 2025", "2025-08", "2025-12", "2026-03", "2026-05", "2026-07",
+        "(tree)", "(tree)",
+    ];
+    let all: Vec<_> = Generation::ALL.into_iter().chain([Generation::DaV7(da_v7())]).collect();
+    let yes = |is: bool| if is { "yes" } else { "-" }.to_owned();
+    let number = |request: Request| format!("`{:#x}`", request.number() & 0xff);
+    let mut table = String::new();
+    let mut row = |name: &str, cell: &dyn Fn(Facts) -> String| {
+        let cells: Vec<_> = all.iter().map(|generation| cell(generation.facts())).collect();
+        table += &format!("| {name} | {} |\n", cells.join(" | "));
+        if name.is_empty() {
+            table += &format!("|---{}|\n", "|---".repeat(all.len()));
+        }
+    };
+    row("", &|facts| facts.name.to_owned());
+    let index = |facts: Facts| all.iter().position(|one| one.name() == facts.name).unwrap();
+    row("posted", &|facts| posted[index(facts)].to_owned());
+    row("capability", &|facts| match facts.name {
+        "da-v7" => "not known".to_owned(),
+        _ => facts.capability.to_string(),
+    });
+    row("told by the module as", &|facts| format!("`{}`", facts.parameter));
+    row("type of VM", &|facts| match facts.realm_type {
+        0x4000_0000 => "`1 << 30`".to_owned(),
+        realm => format!("`{realm:#x}`"),
+    });
+    let rec = |feature: Option<u32>| feature.map_or("-".to_owned(), |number| number.to_string());
+    row("feature REC", &|facts| rec(facts.rec_feature));
+    row("REC at KVM_ARM_VCPU_INIT", &|facts| {
+        let demanded = if facts.rec_is_optional_at_init { "not in v5" } else { "yes" };
+        facts.rec_feature.map_or("-", |_| demanded).to_owned()
+    });
+    let steps = |facts: Facts| facts.steps == Steps::Actions;
+    let created = |facts| if steps(facts) { "action" } else { "populate" }.to_owned();
+    row("created by", &created);
+    row("populate", &|facts| match facts.populate {
+        PopulateCall::FromSlot => "action".to_owned(),
+        PopulateCall::ReturnsBytes(request) | PopulateCall::UpdatesStructure(request) => {
+            number(request)
+        }
+    });
+    row("populated from", &|facts| match facts.populate {
+        PopulateCall::FromSlot => "slot".to_owned(),
+        _ => "address".to_owned(),
+    });
+    row("progress", &|facts| match facts.populate {
+        PopulateCall::FromSlot => "none".to_owned(),
+        PopulateCall::ReturnsBytes(_) => "returned".to_owned(),
+        PopulateCall::UpdatesStructure(_) => "in place".to_owned(),
+    });
+    row("RIPAS of the rest", &|facts| match facts.ripas {
+        InitialRipas::Action => "action".to_owned(),
+        InitialRipas::AtFirstRun => "first run".to_owned(),
+        InitialRipas::ByRealm => "by the Realm".to_owned(),
+        InitialRipas::Ioctl(_) => "ioctl".to_owned(),
+    });
+    row("activated by", &|facts| if steps(facts) { "action" } else { "first run" }.to_owned());
+    row("private memory", &|facts| match facts.memory {
+        MemoryModel::VmAttributes => "VM".to_owned(),
+        MemoryModel::AlwaysPrivate => "always".to_owned(),
+        MemoryModel::GuestMemfdAttributes(_) => "memfd".to_owned(),
+    });
+    row("told by capability", &|facts| match (facts.name, facts.memfd_attributes_capability) {
+        ("da-v7", None) => "not known".to_owned(),
+        (_, number) => number.unwrap_or(uapi::CAP_MEMORY_ATTRIBUTES).to_string(),
+    });
+    row("flags of a guest_memfd", &|facts| facts.memory.guest_memfd_flags().to_string());
+    row("PSCI by the VMM", &|facts| facts.psci_complete.map_or("-".to_owned(), number));
+    row("hash", &|facts| {
+        let hashes: Vec<_> = facts.hashes.iter().map(HashAlgorithm::to_string).collect();
+        if hashes.is_empty() { HashAlgorithm::Sha256.to_string() } else { hashes.join(", ") }
+    });
+    row("RPV", &|facts| yes(facts.personalization));
+    row("SVE, breakpoints", &|_| "vCPUs".to_owned());
+    row("PMU", &|facts| yes(facts.pmu));
+    row("RIPAS exit", &|facts| match facts.exits.ripas {
+        RipasExit::Done => "0".to_owned(),
+        RipasExit::Asked => "EFAULT".to_owned(),
+        RipasExit::AskedAgain => "EFAULT, again EFAULT".to_owned(),
+        RipasExit::AskedAgainWithZero => "EFAULT, again 0".to_owned(),
+    });
+    row("off exit", &|facts| facts.exits.off.to_string());
+    row("not entered", &|facts| facts.exits.not_entered.to_string());
+    row("exit 44", &|facts| yes(facts.exits.device_mapping));
+    row("RMM", &|facts| facts.dialect.to_string());
+    table
+}
+
+#[test]
+fn the_documentation_shows_the_generations_side_by_side() {
+    assert_eq!(include_str!("../../docs/generations.md"), table());
+    assert_eq!(da_v7(), DaV7Numbers::new(254, 0xc040_aed9).unwrap());
+}

@@ -33,6 +33,7 @@ mod signal;
 mod terminal;
 
 mod console_input;
+mod constants;
 mod failures;
 
 use std::os::fd::BorrowedFd;
