@@ -74,3 +74,36 @@ impl fmt::Debug for Kick {
         f.debug_struct("Kick").field("is_set", &self.is_set()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{File, read_to_string, remove_file};
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn a_kick_is_a_byte_of_the_run_page_and_its_mapping_goes_with_it() {
+        let path = std::env::temp_dir().join(format!("kick-{}", std::process::id()));
+        let page = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+        remove_file(&path).unwrap();
+        page.set_len(0x1000).unwrap();
+        let inode = format!(" {} ", page.metadata().unwrap().ino());
+        let is_mapped = || read_to_string("/proc/self/maps").unwrap().contains(&inode);
+        let kick = Kick::new(page.as_fd()).unwrap();
+        assert!(is_mapped() && !kick.is_set());
+        assert_eq!(format!("{kick:?}"), "Kick { is_set: false, .. }");
+        let mut bytes = [0; 3];
+        let mut read = || {
+            std::os::unix::fs::FileExt::read_exact_at(&page, &mut bytes, 0).unwrap();
+            bytes
+        };
+        kick.set();
+        assert_eq!((read(), kick.is_set()), ([0, 1, 0], true));
+        kick.clear();
+        assert_eq!((read(), kick.is_set()), ([0; 3], false));
+        drop(kick);
+        assert!(!is_mapped());
+    }
+}

@@ -55,5 +55,8 @@ mod tests {
         assert_eq!(Register::x(31), None);
         // PMCR_EL0.
         assert_eq!(Register::system(3, 3, 9, 12, 0).id(), 0x6030_0000_0013_dce0);
+        // What is above the fields is left out.
+        assert_eq!(Register::system(4, 8, 16, 16, 8).id(), 0x6030_0000_0013_0000);
+        assert_eq!(Register::system(0xff, 0xff, 0xff, 0xff, 0xff).id(), 0x6030_0000_0013_ffff);
     }
 }

@@ -142,6 +142,14 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_mapped_above_the_start_level() {
+        let whole = IpaRange::with_size(Ipa::new(0), 4 * GIB).unwrap();
+        for (width, level) in [(33, 2), (40, 1)] {
+            assert_eq!(Tables::new(width).map_level(whole).number(), level, "{width}");
+        }
+    }
+
+    #[test]
     fn ram_of_a_new_realm_has_the_largest_entries() {
         let mut tables = Tables::new(40);
         assert_eq!(runs(&mut tables, 2 * GIB, 256 * MIB), [(2 * GIB, 256 * MIB, 2)]);

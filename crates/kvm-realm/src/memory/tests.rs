@@ -65,7 +65,15 @@ fn slots_are_checked_before_the_kernel_is_asked() {
     let short = Ram { host: host(0xfff), ..ram(BASE + 0x2000, 0x1000) };
     let odd = Ram { host: host(0x1fff).part(0xfff, 0x1000).unwrap(), ..ram(BASE + 0x2000, 0x1000) };
     let skewed = Ram { offset: 0x800, ..ram(BASE + 0x2000, 0x1000) };
+    // Two wrong ones do not make a right one.
+    let both = Ram { offset: 0x800, ..ram(BASE + 0x2800, 0x1000) };
+    let host_at = host(0x2000).part(0x800, 0x1000).unwrap();
+    let with_host = Ram { host: host_at, ..ram(BASE + 0x2800, 0x1000) };
+    let offset_and_host = Ram { host: host_at, offset: 0x800, ..ram(BASE + 0x2000, 0x1000) };
     for (ram, problem) in [
+        (both, RamProblem::Unaligned),
+        (with_host, RamProblem::Unaligned),
+        (offset_and_host, RamProblem::Unaligned),
         (ram(BASE + 0x2000, 0), RamProblem::Empty),
         (ram(BASE + 0x2800, 0x1000), RamProblem::Unaligned),
         (ram(BASE + 0x2000, 0x1800), RamProblem::Unaligned),

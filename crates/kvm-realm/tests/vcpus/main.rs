@@ -268,6 +268,26 @@ fn an_old_fault_is_not_taken_for_a_new_one() {
 }
 
 #[test]
+fn a_repeated_fault_is_refused_unless_the_vcpu_has_left_for_another_reason() {
+    let kernel = fake("rmi-v14");
+    let fault = MemoryFault { to_private: true, gpa: RAM, bytes: 0x1000 };
+    let ask = Action::ExitWithFault(39, [8, RAM, 0x1000, 0]);
+    kernel.set_guest(move |_| Script::new([ask, Action::Interrupted, ask, ask]));
+    Machine::new(&kernel, Generation::V14, 1, None).launched(|running, vcpus| {
+        let vcpu = &mut vcpus[0];
+        let exit = Ok(Exit::MemoryFault { fault, returned_zero: false });
+        assert_eq!(vcpu.run(), exit);
+        assert_eq!(running.convert(0, fault), Ok(Converted::AsItWas));
+        assert_eq!(vcpu.run(), Ok(Exit::Interrupted));
+        running.has_progressed(0);
+        assert_eq!(vcpu.run(), exit);
+        assert_eq!(running.convert(0, fault), Ok(Converted::AsItWas));
+        assert_eq!(vcpu.run(), exit);
+        assert!(running.convert(0, fault).unwrap_err().to_string().contains("asks again"));
+    });
+}
+
+#[test]
 fn exits_that_end_a_vm_are_told_from_others() {
     for (generation, name) in generations() {
         let kernel = fake(name);
