@@ -50,6 +50,18 @@ pub mod port {
     #![doc = include_str!("guide/port.md")]
 }
 
+pub mod dialects {
+    #![doc = include_str!("guide/dialects.md")]
+}
+
+pub mod rmi_1_0 {
+    #![doc = include_str!("guide/rmi_1_0.md")]
+}
+
+pub mod granules {
+    #![doc = include_str!("guide/granules.md")]
+}
+
 pub mod hardware {
     #![doc = include_str!("guide/hardware.md")]
 }
