@@ -23,6 +23,7 @@ pub mod teardown;
 
 mod cost;
 
+mod conversion_cost;
 pub mod running_cost;
 
 pub mod realm;
