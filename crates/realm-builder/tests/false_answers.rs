@@ -2,6 +2,9 @@
 //! end, and all memory is accounted for.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::cell::Cell;
+use std::time::Duration;
+
 use realm_builder::{
     Active, BuildError, DismantleProgress, Realm, RealmConfig, RealmStorage, Terminated,
 };
@@ -25,6 +28,16 @@ type Platform<'a> =
 type ActiveRealm<'r, 'a> = Realm<'r, Platform<'a>, Active>;
 type TerminatedRealm<'r, 'a> = Realm<'r, Platform<'a>, Terminated>;
 
+thread_local! {
+    /// Time by a clock that advances by a millisecond at each reading.
+    static TIME: Cell<u64> = const { Cell::new(0) };
+}
+
+fn clock() -> Duration {
+    TIME.set(TIME.get() + 1);
+    Duration::from_millis(TIME.get())
+}
+
 /// What is done to a Realm that has a block at 0, pages after it and a shared page.
 enum Act {
     Active(fn(&ActiveRealm<'_, '_>, &mut Pool, &mut dyn FnMut(Undelegated))),
@@ -34,6 +47,12 @@ enum Act {
 /// Calls `act` while one command does nothing and is answered with success and the address
 /// `reached`; then tears the Realm down.
 fn with_false_answer(command: Command, reached: u64, act: &Act) {
+    let budget = RetryBudget { busy: 10, blocked: 10, steps: 50, ..RetryBudget::default() };
+    with_budget(budget, command, reached, act);
+}
+
+/// As [`with_false_answer`], with this budget.
+fn with_budget(retry_budget: RetryBudget, command: Command, reached: u64, act: &Act) {
     for dialect in Options::DIALECTS {
         let mut options = Options::new(dialect).range_capable();
         options.dram = PaRange::with_size(options.dram.base(), 8 * BLOCK).unwrap();
@@ -43,6 +62,7 @@ fn with_false_answer(command: Command, reached: u64, act: &Act) {
         let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<64>::new());
         let platform =
             Host::new(&conduit, &model).with_ledger(&ledger).with_quarantine(&quarantine);
+        let platform = platform.with_clock(clock);
         let mut memory = model.take_memory();
         let whole = memory.bytes();
         let mut first = memory.take_front(BLOCK).unwrap();
@@ -52,8 +72,7 @@ fn with_false_answer(command: Command, reached: u64, act: &Act) {
         pool.add(take(Pool::PAGES)).unwrap();
         pool.add(take(64 * PAGE)).unwrap();
         let mut session = SessionOptions::default();
-        session.retry_budget =
-            RetryBudget { busy: 10, blocked: 10, steps: 50, ..RetryBudget::default() };
+        session.retry_budget = retry_budget;
         let rmm = open(platform, session, &mut pool).unwrap();
         let mut storage = RealmStorage::<16, 16>::new();
         let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
@@ -176,4 +195,32 @@ fn dismantling_that_makes_no_progress() {
     });
     with_false_answer(Command::RttUnprotUnmap, SHARED, &shared);
     with_false_answer(Command::RttDataUnmap, 0, &act);
+}
+
+/// However often it may be repeated, it ends with its time.
+#[test]
+fn no_progress_ends_when_time_is_over() {
+    let time = Some(Duration::from_millis(20));
+    let budget = RetryBudget { busy: u32::MAX, time, ..RetryBudget::default() };
+    let act = Act::Active(|realm, pool, give_back| {
+        let before = TIME.get();
+        let error = realm
+            .reclaim(&mut CallbackMemory::freeing(pool, &mut *give_back), range(PAGES, BLOCK))
+            .unwrap_err();
+        assert_eq!(error.error, no_progress(Command::RttDataUnmap, PAGES));
+        assert_eq!(TIME.get() - before, 21);
+    });
+    with_budget(budget, Command::RttDataUnmap, PAGES, &act);
+    let act = Act::Terminated(|realm, pool, give_back| {
+        let mut host = CallbackMemory::freeing(pool, &mut *give_back);
+        // Two repetitions each; the time between them is not waited.
+        for _ in 0..30 {
+            assert_eq!(realm.dismantle(&mut host, 2), Ok(DismantleProgress::More));
+        }
+        let before = TIME.get();
+        let error = realm.dismantle(&mut host, 1000).unwrap_err();
+        assert_eq!(BuildError::Call(error), no_progress(Command::RttUnprotUnmap, SHARED));
+        assert_eq!(TIME.get() - before, 21);
+    });
+    with_budget(budget, Command::RttUnprotUnmap, SHARED, &act);
 }

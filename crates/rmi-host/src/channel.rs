@@ -38,6 +38,8 @@
 //! ```
 #![expect(unsafe_code, reason = "calls go through the conduit")]
 
+mod attempts;
+
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
@@ -48,6 +50,7 @@ use rmi_abi::flags::ContinueFlags;
 use rmi_abi::result::OpMemReq;
 use rmi_abi::{Command, Dialect, GranuleSize, ResultWord, Status};
 
+pub use self::attempts::Attempts;
 use crate::access::HostAccess;
 use crate::conduit::{Conduit, NO_ANSWER, NOT_SENT, Registers};
 use crate::error::{Error, Failed, Refusal, Subject, Violation};
@@ -80,18 +83,22 @@ use crate::platform::Platform;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryBudget {
-    /// Calls that may be repeated because of `RMI_BUSY`, for one command.
+    /// Calls that may be repeated because of `RMI_BUSY`, for one command; with those of the
+    /// operation that it starts, where also steps without progress count.
+    ///
+    /// A command that succeeds without progress may be issued again as often, one after the other.
     pub busy: u32,
-    /// Calls that may be repeated because of `RMI_BLOCKED`, for one command.
+    /// Calls that may be repeated because of `RMI_BLOCKED`, for one command, as for `busy`.
     pub blocked: u32,
-    /// Steps that one stateful operation may take.
+    /// Steps that the stateful operations of one command may take.
     pub steps: u32,
     /// Calls of [`Platform::relax`] while another thread works on the same part of a Realm's
     /// memory.
     pub contended: u32,
-    /// How long one command may be repeated because of `RMI_BUSY` or `RMI_BLOCKED`, and how long
-    /// another thread may be waited for; `None` for as long as the counts allow. It needs a
-    /// platform with a clock ([`Platform::now`]).
+    /// How long one command may be repeated because of `RMI_BUSY` or `RMI_BLOCKED`, from its first
+    /// repetition on; how long commands may be issued again without progress; and how long another
+    /// thread may be waited for. `None` for as long as the counts allow. It needs a platform with
+    /// a clock ([`Platform::now`]).
     pub time: Option<Duration>,
 }
 
@@ -238,8 +245,10 @@ pub struct Pending {
     pub(crate) handle: u64,
     pub(crate) want: Want,
     pub(crate) can_cancel: bool,
-    /// Whether the last call for it was answered `RMI_BUSY` or `RMI_BLOCKED`.
-    pub(crate) busy: bool,
+    /// The answer to the last call for it, if that was `RMI_BUSY` or `RMI_BLOCKED`.
+    pub(crate) waits: Option<Status>,
+    /// What the command that started it has used of its retry budget.
+    pub(crate) attempts: Attempts,
 }
 
 impl Pending {
@@ -271,7 +280,21 @@ impl Pending {
     /// and the same call can be made again later.
     #[must_use]
     pub const fn was_busy(&self) -> bool {
-        self.busy
+        self.waits.is_some()
+    }
+
+    /// The answer to the last call, if the same call can be made again later.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn waits(&self) -> Option<Status> {
+        self.waits
+    }
+
+    /// What the command that started it has used of its retry budget before it was an operation.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn attempts(&self) -> Attempts {
+        self.attempts
     }
 
     /// The subject of the operation.
@@ -470,16 +493,19 @@ impl<P: Platform> Channel<P> {
         let Some(fid) = call.command.fid(dialect) else {
             return Err(Error::unsupported(call.command, dialect));
         };
-        let [a1, a2, a3, a4, a5, a6, a7] = call.args;
-        let registers: Registers = [u64::from(fid.0), a1, a2, a3, a4, a5, a6, a7];
+        let mut registers: Registers = [0; 8];
+        let [x0, args @ ..] = &mut registers;
+        (*x0, *args) = (u64::from(fid.0), call.args);
         // SAFETY: the caller's promise is passed on unchanged.
-        let [x0, outputs @ ..] = unsafe { self.platform.conduit().call(registers) };
+        let answer = unsafe { self.platform.conduit().call(registers) };
+        // By reference: a copy of the answer would be another array on the stack.
+        let [x0, outputs @ ..] = &answer;
         let ([no_answer, ..], [not_sent, ..]) = (NO_ANSWER, NOT_SENT);
-        if x0 == no_answer || x0 == not_sent {
-            return Err(Error::no_answer(call.command, call.subject, x0 == no_answer));
+        if *x0 == no_answer || *x0 == not_sent {
+            return Err(Error::no_answer(call.command, call.subject, *x0 == no_answer));
         }
-        reply.outputs = outputs;
-        Ok(ResultWord(x0))
+        reply.outputs = *outputs;
+        Ok(ResultWord(*x0))
     }
 
     fn refusal(&self, call: &Call, result: ResultWord) -> Refusal {
@@ -511,27 +537,43 @@ impl<P: Platform> Channel<P> {
     ///
     /// As [`Conduit::call`].
     pub(crate) unsafe fn start(&self, call: &Call) -> Result<Progress, Error> {
+        // SAFETY: the caller's promise is passed on unchanged.
+        unsafe { self.start_within(call, &mut Attempts::default()) }
+    }
+
+    /// As [`Channel::start`], of a command that has used a part of its budget.
+    ///
+    /// # Safety
+    ///
+    /// As [`Conduit::call`].
+    pub(crate) unsafe fn start_within(
+        &self,
+        call: &Call,
+        attempts: &mut Attempts,
+    ) -> Result<Progress, Error> {
         let mut reply = Reply::EMPTY;
         // SAFETY: the caller's promise is passed on unchanged.
-        match unsafe { self.start_into(call, &mut reply)? } {
+        match unsafe { self.start_into(call, &mut reply, attempts)? } {
             None => Ok(Progress::Done(reply)),
             Some(pending) => Ok(Progress::Pending(pending)),
         }
     }
 
-    /// As [`Channel::start`]; `None` for a command that has succeeded. The outputs of the last
-    /// answer are in `last`.
+    /// As [`Channel::start_within`]; `None` for a command that has succeeded. The outputs of the
+    /// last answer are in `last`.
     #[inline(never)]
-    unsafe fn start_into(&self, call: &Call, last: &mut Reply) -> Result<Option<Pending>, Error> {
-        let (mut busy, mut blocked) = (0, 0);
-        let mut wait = None;
+    unsafe fn start_into(
+        &self,
+        call: &Call,
+        last: &mut Reply,
+        attempts: &mut Attempts,
+    ) -> Result<Option<Pending>, Error> {
         loop {
             // SAFETY: the caller's promise is passed on unchanged.
             let result = unsafe { self.issue(call, last)? };
-            let (spent, limit) = match result.status() {
+            match result.status() {
                 Status::Success => return Ok(None),
-                Status::Busy => (&mut busy, self.retry_budget.busy),
-                Status::Blocked => (&mut blocked, self.retry_budget.blocked),
+                Status::Busy | Status::Blocked => {}
                 Status::Incomplete if self.may_be_incomplete(call.command) => {
                     let mut pending = Pending {
                         machine: self.machine(),
@@ -540,21 +582,20 @@ impl<P: Platform> Channel<P> {
                         handle: last.x1(),
                         want: Want::Continue,
                         can_cancel: result.can_cancel(),
-                        busy: false,
+                        waits: None,
+                        attempts: *attempts,
                     };
                     match self.want(call, result, last) {
                         Ok(want) => pending.want = want,
-                        Err(error) => return Err(self.give_up(pending, error)),
+                        Err(error) => return Err(self.give_up(pending, attempts, error)),
                     }
                     return Ok(Some(pending));
                 }
                 _ => return Err(self.failure(call, result)),
-            };
-            if *spent >= limit || wait.get_or_insert_with(|| self.wait()).is_over() {
+            }
+            if !self.pause(attempts, result.status()) {
                 return Err(Error::exhausted(call.command, result.status(), call.subject));
             }
-            *spent += 1;
-            self.platform.relax();
         }
     }
 
@@ -591,13 +632,15 @@ impl<P: Platform> Channel<P> {
         }
         // SAFETY: the caller's promise is passed on unchanged.
         let result = unsafe { self.issue(call, reply)? };
-        pending.busy = match result.status() {
+        let status = result.status();
+        let waits = match status {
             Status::Busy => true,
             Status::Blocked => call.command != Command::OpContinue || !may_end_blocked(pending),
             _ => false,
         };
-        match result.status() {
-            _ if pending.busy => Ok(None),
+        pending.waits = waits.then_some(status);
+        match status {
+            _ if waits => Ok(None),
             Status::Incomplete => {
                 pending.want = self.want(call, result, reply)?;
                 pending.can_cancel = result.can_cancel();
@@ -720,8 +763,7 @@ impl<P: Platform> Channel<P> {
     /// As [`Conduit::call`].
     #[inline(never)]
     pub(crate) unsafe fn complete_into(&self, call: &Call, last: &mut Reply) -> Result<(), Error> {
-        let mut blocked = 0;
-        let (mut wait, mut waits) = (None, None);
+        let (mut attempts, mut waits) = (Attempts::default(), None);
         // By the specification, an operation that is blocked is not undone but waits for another
         // one. It may end at any time, so no refusal of a later attempt is clean.
         let certain = |error: Error, waits: Option<Refusal>| match waits {
@@ -730,50 +772,44 @@ impl<P: Platform> Channel<P> {
         };
         loop {
             // SAFETY: the caller's promise is passed on unchanged.
-            let started = unsafe { self.start_into(call, last) };
+            let started = unsafe { self.start_into(call, last, &mut attempts) };
             let Some(pending) = started.map_err(|error| certain(error, waits))? else {
                 return Ok(());
             };
-            match self.continue_to_end(pending, last) {
+            match self.continue_to_end(pending, last, &mut attempts) {
                 // Only what changes the owner of a whole region is undone.
                 Err(Error::Unclear(refusal))
                     if P::COARSE_TRACKING && refusal.status() == Status::Blocked =>
                 {
-                    let is_over = wait.get_or_insert_with(|| self.wait()).is_over();
-                    if blocked >= self.retry_budget.blocked || is_over {
+                    if !self.pause(&mut attempts, Status::Blocked) {
                         return Err(Error::Unclear(refusal));
                     }
                     waits = Some(refusal);
                 }
                 result => return result.map_err(|error| certain(error, waits)),
             }
-            blocked += 1;
-            self.platform.relax();
         }
     }
 
     /// Continues an operation that moves no memory until it ends. Not inlined: most commands are
     /// no operations and need no stack for this.
     #[inline(never)]
-    fn continue_to_end(&self, mut pending: Pending, last: &mut Reply) -> Result<(), Error> {
-        let (mut busy, mut wait) = (0, None);
-        for _ in 0..=self.retry_budget.steps {
-            if pending.busy {
-                let is_over = wait.get_or_insert_with(|| self.wait()).is_over();
-                if busy >= self.retry_budget.busy || is_over {
-                    break;
-                }
-                busy += 1;
-                self.platform.relax();
-            } else {
-                (busy, wait) = (0, None);
+    fn continue_to_end(
+        &self,
+        mut pending: Pending,
+        last: &mut Reply,
+        attempts: &mut Attempts,
+    ) -> Result<(), Error> {
+        while self.may_step(attempts) {
+            if pending.waits.is_some_and(|why| !self.pause(attempts, why)) {
+                break;
             }
             if pending.want != Want::Continue {
                 // This function has no memory to give and no place for memory that is given back.
                 // Cancel the operation if possible; report it in either case.
                 let violation = Violation::UnexpectedTransfer;
                 let error = self.violation(&pending, violation, pending.handle);
-                return Err(self.give_up(pending, error));
+                return Err(self.give_up(pending, attempts, error));
             }
             match self.continue_once(&mut pending, last) {
                 Ok(None) => {}
@@ -796,19 +832,17 @@ impl<P: Platform> Channel<P> {
             }
         }
         let error = Error::unfinished(pending.command, pending.handle, pending.subject);
-        Err(self.give_up(pending, error))
+        Err(self.give_up(pending, attempts, error))
     }
 
-    /// Cancels an operation, if the RMM accepts that, and gives it up because of `error`.
+    /// Cancels an operation, if the RMM accepts that, and gives it up because of `error`. That is
+    /// tried once in any case, and again with what is left of the budget.
     #[cold]
     #[inline(never)]
-    fn give_up(&self, mut pending: Pending, error: Error) -> Error {
-        for _ in 0..=self.retry_budget.busy {
-            if self.cancel(&mut pending).is_err() || !pending.was_busy() {
-                break;
-            }
-            self.platform.relax();
-        }
+    fn give_up(&self, mut pending: Pending, attempts: &mut Attempts, error: Error) -> Error {
+        while self.cancel(&mut pending).is_ok()
+            && pending.waits.is_some_and(|why| self.pause(attempts, why))
+        {}
         self.drop_pending(pending);
         error
     }

@@ -77,11 +77,10 @@ mod shared;
 // Documented on every host.
 #[cfg(all(feature = "smc", any(target_arch = "aarch64", doc)))]
 pub mod smc;
-mod wait;
 
 pub use access::{AccessFault, HostAccess};
 pub use channel::{
-    Channel, Failure, Pending, Progress, Reply, RetryBudget, Want, dropped_operations,
+    Attempts, Channel, Failure, Pending, Progress, Reply, RetryBudget, Want, dropped_operations,
 };
 pub use command::{
     DelegateFailed, Halted, MapList, Rd, RealmNumber, RecGranule, RecName, SharedMemory,
@@ -108,4 +107,3 @@ pub use session::{
     CallLimits, Configured, DialectSource, Discovered, HostMode, Rmm, SessionError, SessionOptions,
     TrackingError, TrackingRegion,
 };
-pub use wait::Wait;

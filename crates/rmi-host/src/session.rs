@@ -75,7 +75,7 @@ use rmi_abi::granule::TrackingRegionSize;
 use rmi_abi::{Command, Dialect, GranuleSize, Status};
 
 use crate::access::AccessFault;
-use crate::channel::{Call, Channel, Progress, RetryBudget};
+use crate::channel::{Attempts, Call, Channel, Progress, RetryBudget};
 use crate::command::SharedMemory;
 use crate::command::rmm::ConfigCodes;
 use crate::conduit::Conduit;
@@ -83,7 +83,6 @@ use crate::error::{Error, Failed, Subject};
 use crate::granules::{Machine, Undelegated};
 use crate::open_sessions::Configuring;
 use crate::platform::Platform;
-use crate::wait::Wait;
 
 pub use limits::CallLimits;
 pub use probing::{DialectSource, is_probe};
@@ -713,10 +712,16 @@ impl<P: Platform> Rmm<P> {
         self.channel.retry_budget()
     }
 
-    /// Begins a wait. Reads the platform's clock once if [`RetryBudget::time`] is set, and does
-    /// nothing else.
-    pub fn wait(&self) -> Wait<'_, P> {
-        self.channel.wait()
+    /// As [`Channel::pause`].
+    #[must_use]
+    pub fn pause(&self, attempts: &mut Attempts, why: Status) -> bool {
+        self.channel.pause(attempts, why)
+    }
+
+    /// As [`Channel::is_over`].
+    #[must_use]
+    pub fn is_over(&self, attempts: &mut Attempts) -> bool {
+        self.channel.is_over(attempts)
     }
 }
 

@@ -44,9 +44,11 @@
 //! ```
 
 use rmi_abi::desc::{AddrRangeDesc, OpMemState};
-use rmi_abi::{Command, PaRange};
+use rmi_abi::{Command, PaRange, Status};
 use rmi_host::command::{Donation, Offer, Reclaim, Returned};
-use rmi_host::{Error, Platform, Progress, QuarantineReason, Reply, Rmm, Subject, Violation};
+use rmi_host::{
+    Attempts, Error, Platform, Progress, QuarantineReason, Reply, Rmm, Subject, Violation,
+};
 
 use crate::donated::Donated;
 use crate::operation::{Advance, Need, Next, Operation};
@@ -62,8 +64,10 @@ struct Driver<'d, P: Platform> {
     /// Memory was returned that was never donated, or in wrong amounts: reported at the end, so
     /// that the rest is returned first.
     violation: Option<Error>,
-    /// Steps without progress so far.
-    idle: u32,
+    /// What the command has used of its retry budget.
+    attempts: &'d mut Attempts,
+    /// The budget is used up.
+    is_over: bool,
 }
 
 /// Drives the operation that a command started to its end: continues it, donates memory from the
@@ -91,6 +95,21 @@ pub fn drive<P: Platform>(
     donated: &mut Donated,
     progress: Progress,
 ) -> Result<Reply, Error> {
+    let mut attempts = match &progress {
+        Progress::Pending(pending) => pending.attempts(),
+        Progress::Done(_) => Attempts::default(),
+    };
+    drive_within(rmm, pool, donated, progress, &mut attempts)
+}
+
+/// As [`drive`], of a command that has used a part of its budget.
+pub(crate) fn drive_within<P: Platform>(
+    rmm: &Rmm<P>,
+    pool: &mut Pool,
+    donated: &mut Donated,
+    progress: Progress,
+    attempts: &mut Attempts,
+) -> Result<Reply, Error> {
     let mut operation = match Operation::take_up(rmm, progress) {
         Advance::Done(reply) => return Ok(reply),
         Advance::Failed(error) => return Err(error),
@@ -98,17 +117,16 @@ pub fn drive<P: Platform>(
     };
     // It may be missing because an offer of it was interrupted.
     pool.fit(rmm);
-    let mut driver = Driver { rmm, pool, donated, undoing: None, violation: None, idle: 0 };
+    let mut driver =
+        Driver { rmm, pool, donated, undoing: None, violation: None, attempts, is_over: false };
     let mut reply = Reply::EMPTY;
-    for _ in 0..rmm.retry_budget().steps {
+    while !driver.is_over && rmm.commands().may_step(driver.attempts) {
         let step = match operation.next() {
             Ok(Next::Continue) => match operation.step(&mut reply) {
-                Ok(None) if operation.was_busy() => {
-                    driver.wait();
-                    Ok(())
-                }
                 Ok(None) => {
-                    driver.idle = 0;
+                    if let Some(why) = operation.waits() {
+                        driver.wait(why);
+                    }
                     Ok(())
                 }
                 Ok(Some(result)) => return driver.end(result).map(|()| reply),
@@ -122,9 +140,6 @@ pub fn drive<P: Platform>(
         };
         if let Err(error) = step {
             return Err(driver.strand(operation, error));
-        }
-        if driver.idle > rmm.retry_budget().busy {
-            break;
         }
     }
     let unfinished =
@@ -158,9 +173,14 @@ impl<P: Platform> Driver<'_, P> {
         if error.is_clean() { stranded } else { error }
     }
 
-    fn wait(&mut self) {
-        self.idle += 1;
-        self.rmm.platform().relax();
+    /// Waits before a step is repeated, if the budget allows that.
+    fn wait(&mut self, why: Status) {
+        self.is_over = !self.rmm.pause(self.attempts, why);
+    }
+
+    /// As [`Driver::wait`], after a step that the RMM was too busy for, or that did nothing.
+    fn wait_for(&mut self, operation: &Operation<'_, P>) {
+        self.wait(operation.waits().unwrap_or(Status::Busy));
     }
 
     /// Meets a request for memory, or starts to undo the operation.
@@ -172,13 +192,10 @@ impl<P: Platform> Driver<'_, P> {
         self.pool.learn(operation.command(), self.donated.bytes() + need.bytes, need);
         match self.meet(operation, need) {
             Ok(Donation::Taken(0) | Donation::Busy) => {
-                self.wait();
+                self.wait_for(operation);
                 Ok(())
             }
-            Ok(Donation::Taken(_)) => {
-                self.idle = 0;
-                Ok(())
-            }
+            Ok(Donation::Taken(_)) => Ok(()),
             Ok(Donation::Refused(result)) => {
                 let error = Error::violation(
                     operation.command(),
@@ -227,7 +244,8 @@ impl<P: Platform> Driver<'_, P> {
         let (mut gathered, mut runs, mut refused) = (0, 0, None);
         for slot in batch.iter_mut().take(self.donated.spare()) {
             let bytes = (need.bytes - gathered).min(most);
-            let inside = region.and_then(|region| self.pool.take_in(region, bytes, block));
+            let inside =
+                region.and_then(|region| self.pool.take_in(region, bytes, block));
             let run = match from_host {
                 _ if inside.is_some() => inside,
                 true => self.pool.take_host_run(bytes, block).map(Offer::new),
@@ -281,23 +299,20 @@ impl<P: Platform> Driver<'_, P> {
     /// Starts to undo the operation because of `error`.
     fn undo(&mut self, operation: &mut Operation<'_, P>, error: Error) -> Result<(), Error> {
         self.undoing = Some(error);
-        if operation.can_cancel() {
-            for _ in 0..=self.rmm.retry_budget().busy {
+        let can_cancel = operation.can_cancel();
+        while !self.is_over {
+            if can_cancel {
                 operation.cancel()?;
-                if !operation.was_busy() {
-                    return Ok(());
+            } else {
+                let donation = operation.donate_nothing(&mut self.pool.list, self.donated);
+                self.pool.renew_pages();
+                if matches!(donation?, Donation::Refused(_)) {
+                    return Err(error);
                 }
-                self.rmm.platform().relax();
             }
-            return Err(error);
-        }
-        for _ in 0..=self.rmm.retry_budget().busy {
-            let donation = operation.donate_nothing(&mut self.pool.list, self.donated);
-            self.pool.renew_pages();
-            match donation? {
-                Donation::Taken(_) => return Ok(()),
-                Donation::Refused(_) => return Err(error),
-                Donation::Busy => self.rmm.platform().relax(),
+            match operation.waits() {
+                None => return Ok(()),
+                Some(why) => self.wait(why),
             }
         }
         Err(error)
@@ -319,13 +334,14 @@ impl<P: Platform> Driver<'_, P> {
                 }
             });
         match outcome {
-            Ok(Reclaim::Given(0) | Reclaim::Busy) => self.wait(),
-            Ok(Reclaim::Given(_)) => self.idle = 0,
-            // Nothing was lost; the same call may be repeated.
-            Ok(Reclaim::Refused(_)) => self.wait(),
+            // Of a refusal nothing was lost; the same call may be repeated.
+            Ok(Reclaim::Given(0) | Reclaim::Busy | Reclaim::Refused(_)) => {
+                self.wait_for(operation);
+            }
+            Ok(Reclaim::Given(_)) => {}
             Err(error @ Error::Violation { violation: Violation::ForeignMemory, .. }) => {
                 self.violation.get_or_insert(error);
-                self.wait();
+                self.wait_for(operation);
             }
             Err(error) => return Err(error),
         }

@@ -155,7 +155,7 @@
 use core::cell::RefCell;
 
 use rmi_abi::desc::{BlockSize, DonateRequest, OpMemState};
-use rmi_abi::{Command, GranuleSize};
+use rmi_abi::{Command, GranuleSize, Status};
 use rmi_host::command::{Donation, Offer, Reclaim, Returned};
 use rmi_host::granules::{Donatable, Granules, Undelegated};
 use rmi_host::{Error, Failed, Pending, Platform, Progress, Reply, Rmm, Subject, Violation, Want};
@@ -383,6 +383,11 @@ impl<'r, P: Platform> Operation<'r, P> {
     #[must_use]
     pub fn was_busy(&self) -> bool {
         self.pending.as_ref().is_some_and(Pending::was_busy)
+    }
+
+    /// The answer to the last step, if the same call is to be made again.
+    pub(crate) fn waits(&self) -> Option<Status> {
+        self.pending.as_ref().and_then(Pending::waits)
     }
 
     /// Whether the RMM permits the operation to be cancelled now.

@@ -21,8 +21,10 @@ use sro::{Advance, Donated, FixedPool, Operation, Pool, drive};
 const GRANULE: u64 = 0x1000;
 const DIALECT: Dialect = Dialect::TfRmm2026_07;
 const HANDLE: u64 = 0x1234;
-/// How often an operation may be continued without progress.
-const BUSY: u32 = 3;
+/// How often calls of an operation may be repeated.
+const BUSY: u32 = 4;
+/// How often if they are blocked.
+const BLOCKED: u32 = 2;
 
 /// One expected call and its answer.
 type Line = (Command, Registers);
@@ -106,7 +108,8 @@ fn play(lines: &[Line], runs: &[u64], dropped: u64) -> (Result<Reply, Error>, Ve
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
     let mut options = SessionOptions::default();
-    options.retry_budget = RetryBudget { busy: BUSY, steps: 40, ..RetryBudget::default() };
+    options.retry_budget =
+        RetryBudget { busy: BUSY, blocked: BLOCKED, steps: 40, ..RetryBudget::default() };
     let host = Host::new(&rmm, &model).with_ledger(&ledger);
     let session = rmm_model::open_with(host, options, &mut memory).unwrap();
     let mut pool = FixedPool::<20>::new();
@@ -133,27 +136,37 @@ fn times(count: u32, line: Line) -> impl Iterator<Item = Line> {
     core::iter::repeat_n(line, count as usize)
 }
 
-/// The budget is the number of repetitions without progress; each progress renews it.
+/// The budget is that of the command: its start counts, and progress does not renew it.
 #[test]
 fn a_busy_operation_is_continued_as_often_as_the_budget_permits() {
     let busy = (Command::OpContinue, status(Status::Busy));
-    let lines: Vec<Line> = [(Command::RecCreate, proceeds(false))]
-        .into_iter()
-        .chain(times(BUSY, busy))
-        .chain([(Command::OpContinue, proceeds(false))])
-        .chain(times(BUSY, busy))
-        .chain([(Command::OpContinue, status(Status::Success))])
-        .collect();
-    assert!(play(&lines, &[], 0).0.is_ok());
+    let blocked = (Command::OpContinue, status(Status::Blocked));
+    let begin = [
+        (Command::RecCreate, status(Status::Blocked)),
+        (Command::RecCreate, status(Status::Busy)),
+        (Command::RecCreate, proceeds(false)),
+        busy,
+        (Command::OpContinue, proceeds(false)),
+        blocked,
+        busy,
+        (Command::OpContinue, proceeds(false)),
+        busy,
+    ];
+    let end = [(Command::OpContinue, status(Status::Success))];
+    assert!(play(&[&begin[..], &end].concat(), &[], 0).0.is_ok());
+    for one_more in [busy, blocked] {
+        let error = play(&[&begin[..], &[one_more]].concat(), &[], 1).0.unwrap_err();
+        assert!(matches!(error, Error::Unfinished { .. }), "{error}");
+    }
 }
 
 #[test]
 fn an_operation_that_stays_busy_is_abandoned() {
-    for answer in [Status::Busy, Status::Blocked] {
+    for (answer, limit) in [(Status::Busy, BUSY), (Status::Blocked, BLOCKED)] {
         let busy = (Command::OpContinue, status(answer));
         let lines: Vec<Line> = [(Command::RecCreate, proceeds(false))]
             .into_iter()
-            .chain(times(BUSY + 1, busy))
+            .chain(times(limit + 1, busy))
             .collect();
         let error = play(&lines, &[], 1).0.unwrap_err();
         let Error::Unfinished { handle, .. } = error else { panic!("{error}") };

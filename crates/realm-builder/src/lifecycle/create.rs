@@ -2,7 +2,7 @@
 
 use rmi_abi::Command;
 use rmi_abi::realm::{RealmParams, RealmParamsPage, S2apEncoding};
-use rmi_host::{Delegated, Error, Failed, Platform, Progress, QuarantineReason, Rd, Rmm};
+use rmi_host::{Attempts, Delegated, Error, Failed, Platform, Progress, QuarantineReason, Rd, Rmm};
 use sro::{HostMemory, Pool, drive};
 
 use crate::config::RealmConfig;
@@ -61,20 +61,30 @@ impl InitialGranules {
     }
 }
 
-/// Starts to create a Realm. Not inlined: the parameter page is on the stack only while it is
-/// needed.
+/// Writes the parameters of a Realm into the pool's page. Not inlined: another page of them is on
+/// the stack only meanwhile, and not during a call.
 #[inline(never)]
+fn put_params<P: Platform>(
+    rmm: &Rmm<P>,
+    pool: &mut Pool,
+    params: &RealmParams,
+) -> Result<(), BuildError> {
+    let mut page = RealmParamsPage::zeros();
+    match params.encode_into(&mut page, rmm.dialect()) {
+        Ok(()) => Ok(rmm.commands().put_realm_params(pool.pages_for(rmm).page, &page)?),
+        Err(error) => Err(BuildError::Config(error.into())),
+    }
+}
+
+/// Starts to create a Realm.
 fn start<P: Platform>(
     rmm: &Rmm<P>,
     rd: &Delegated,
     pool: &mut Pool,
     params: &RealmParams,
 ) -> Result<Progress, BuildError> {
-    let mut page = RealmParamsPage::zeros();
-    match params.encode_into(&mut page, rmm.dialect()) {
-        Ok(()) => Ok(rmm.commands().realm_create(rd, pool.pages_for(rmm).page, &page)?),
-        Err(error) => Err(BuildError::Config(error.into())),
-    }
+    put_params(rmm, pool, params)?;
+    Ok(rmm.commands().realm_create_by(rd, pool.pages_for(rmm).page)?)
 }
 
 /// # Creation
@@ -133,7 +143,7 @@ impl<'a, P: Platform> Realm<'a, P, New> {
             shadow: LentShadow::new(shadow),
             range_hint: RangeHint::default(),
             returned: ReturnedRanges::default(),
-            idle: 0,
+            idle: Attempts::default(),
             next_rec: 0,
             recs: 0,
         });

@@ -3,7 +3,9 @@
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, IpaRange, Pa, Status};
 use rmi_host::command::AuxTree;
-use rmi_host::{Delegated, Error, Failed, InUse, Platform, QuarantineReason, Rd, Subject};
+use rmi_host::{
+    Attempts, Delegated, Error, Failed, InUse, Platform, QuarantineReason, Rd, Subject,
+};
 use sro::{HostMemory, Pool, RecObject, drive, free_or_quarantine};
 
 use crate::error::BuildError;
@@ -154,6 +156,7 @@ impl<P: Platform> RealmCore<'_, P> {
         // The retry budget is kept from one call to the next: an RMM that makes no progress would
         // otherwise be called forever, a few calls at a time.
         let mut idle = core::mem::take(&mut self.idle);
+        idle.restart_time();
         for _ in 0..calls {
             if let DismantleProgress::Empty = self.step(memory, &mut idle)? {
                 return Ok(DismantleProgress::Empty);
@@ -167,7 +170,7 @@ impl<P: Platform> RealmCore<'_, P> {
     fn step(
         &mut self,
         memory: &mut dyn HostMemory,
-        idle: &mut u32,
+        idle: &mut Attempts,
     ) -> Result<DismantleProgress, Error> {
         if let Some((tree, row)) = self.reference() {
             self.hide_reference(tree, row, idle)?;
@@ -226,7 +229,7 @@ impl<P: Platform> RealmCore<'_, P> {
 
     /// Unmaps from an entry on, or makes that possible: settles the table if it is unclear whether
     /// it exists, and splits a block where only pages are unmapped.
-    fn unmap_first(&mut self, pool: &mut Pool, at: At, idle: &mut u32) -> Result<(), Error> {
+    fn unmap_first(&mut self, pool: &mut Pool, at: At, idle: &mut Attempts) -> Result<(), Error> {
         if !self.shadow.get_mut().table_is_sure(None, at.level, at.base) {
             let place = (at.level, self.geometry().table_base(at.base, at.level));
             if let Ok(held) = self.lock_range(at.range()) {
@@ -253,8 +256,11 @@ impl<P: Platform> RealmCore<'_, P> {
             }
             reached => reached?,
         };
-        *idle = if reached > at.base { 0 } else { idle.saturating_add(1) };
-        self.budget_left(Command::RttDataUnmap, *idle, reached)
+        if reached > at.base {
+            *idle = Attempts::default();
+            return Ok(());
+        }
+        self.try_again(Command::RttDataUnmap, idle, reached)
     }
 
     /// Splits a block.

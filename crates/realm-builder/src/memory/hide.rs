@@ -3,7 +3,7 @@
 use rmi_abi::flags::AuxUnmapFlags;
 use rmi_abi::{Command, Ipa, IpaRange, Status};
 use rmi_host::command::AuxTree;
-use rmi_host::{Error, Platform};
+use rmi_host::{Attempts, Error, Platform};
 
 use crate::memory::realm_core::RealmCore;
 use crate::shadow::{At, Row, Shows};
@@ -30,7 +30,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// Hides what an auxiliary tree shows in a claimed range; entries that extend beyond it as a
     /// whole.
     pub(crate) fn hide(&self, tree: AuxTree, range: IpaRange) -> Result<(), Error> {
-        let (mut from, mut idle) = (range.base(), 0);
+        let (mut from, mut idle) = (range.base(), Attempts::default());
         loop {
             let row = self.shown(tree, from, range.top());
             let Some(row) = row else { return Ok(()) };
@@ -54,7 +54,12 @@ impl<P: Platform> RealmCore<'_, P> {
     }
 
     /// One command for the first entries that an auxiliary tree shows.
-    pub(crate) fn hide_first(&self, tree: AuxTree, at: At, idle: &mut u32) -> Result<(), Error> {
+    pub(crate) fn hide_first(
+        &self,
+        tree: AuxTree,
+        at: At,
+        idle: &mut Attempts,
+    ) -> Result<(), Error> {
         if !P::AUX_TREES {
             return Ok(());
         }
@@ -100,7 +105,12 @@ impl<P: Platform> RealmCore<'_, P> {
     }
 
     /// One command; returns the address up to which nothing of the row is shown any more.
-    pub(crate) fn hide_row(&self, tree: AuxTree, row: Row, idle: &mut u32) -> Result<Ipa, Error> {
+    pub(crate) fn hide_row(
+        &self,
+        tree: AuxTree,
+        row: Row,
+        idle: &mut Attempts,
+    ) -> Result<Ipa, Error> {
         let base = row.range.base();
         let by_range = self.shows_by_range();
         let answer = if by_range {
@@ -132,11 +142,9 @@ impl<P: Platform> RealmCore<'_, P> {
         self.note_shown(tree, part, Shows::Perhaps);
         if whole.is_empty() {
             // The RMM yielded to an interrupt.
-            *idle += 1;
-            self.rmm.platform().relax();
-            self.budget_left(Command::RttAuxProtUnmap, *idle, base)?;
+            self.try_again(Command::RttAuxProtUnmap, idle, base)?;
         } else {
-            *idle = 0;
+            *idle = Attempts::default();
         }
         Ok(whole.top())
     }

@@ -3,7 +3,7 @@
 
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, IpaRange};
-use rmi_host::{Error, Platform, SharedMemory, Undelegated};
+use rmi_host::{Attempts, Error, Platform, SharedMemory, Undelegated};
 use sro::HostMemory;
 
 use crate::memory::lent_shadow::LentShadow;
@@ -108,7 +108,7 @@ impl<P: Platform> RealmCore<'_, P> {
         &self,
         range: &IpaRange,
         keep_place: bool,
-        idle: &mut u32,
+        idle: &mut Attempts,
         memory: &mut dyn HostMemory,
         free: Free<'_>,
     ) -> Result<Left, Error> {
@@ -125,11 +125,9 @@ impl<P: Platform> RealmCore<'_, P> {
         let is_kept = leaving.end(keep_place);
         let host = answer?;
         if host.is_empty() {
-            *idle = idle.saturating_add(1);
-            self.rmm.platform().relax();
-            self.budget_left(Command::RttUnprotUnmap, *idle, base)?;
+            self.try_again(Command::RttUnprotUnmap, idle, base)?;
         } else {
-            *idle = 0;
+            *idle = Attempts::default();
             free(memory, host);
         }
         Ok(if is_kept { Left::Place } else { Left::Some })

@@ -5,7 +5,7 @@ use core::ops::ControlFlow;
 
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, IpaRange};
-use rmi_host::{Delegated, Failed, Platform, QuarantineReason, Undelegated};
+use rmi_host::{Attempts, Delegated, Failed, Platform, QuarantineReason, Undelegated};
 use sro::{HostMemory, free_or_quarantine};
 
 use crate::error::{BuildError, RegionProblem};
@@ -260,7 +260,7 @@ impl<P: Platform> RealmCore<'_, P> {
         memory: &mut dyn HostMemory,
         range: IpaRange,
     ) -> (u64, Result<(), BuildError>) {
-        let (mut at, mut idle) = (range.base(), 0);
+        let (mut at, mut idle) = (range.base(), Attempts::default());
         let taken = |at: Ipa| at.checked_offset_from(range.base()).unwrap_or(0);
         while at < range.top() {
             let (named, mapped) =
@@ -268,14 +268,12 @@ impl<P: Platform> RealmCore<'_, P> {
             match mapped {
                 Ok(0) => {
                     // The RMM yielded to an interrupt.
-                    idle = u32::saturating_add(idle, 1);
-                    if let Err(error) = self.budget_left(Command::RttDataMap, idle, at) {
+                    if let Err(error) = self.try_again(Command::RttDataMap, &mut idle, at) {
                         return (taken(at), Err(error.into()));
                     }
-                    self.rmm.platform().relax();
                 }
                 Ok(bytes) => {
-                    idle = 0;
+                    idle = Attempts::default();
                     let reached = at.checked_add(bytes).unwrap_or(range.top());
                     let level = self.confirm(at, reached);
                     let done = IpaRange::new_or_empty(at, reached);

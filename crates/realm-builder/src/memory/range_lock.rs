@@ -3,7 +3,7 @@
 use rmi_abi::rtt::Level;
 use rmi_abi::{Ipa, IpaRange};
 use rmi_host::command::AuxTree;
-use rmi_host::{InUse, Platform, SharedMemory};
+use rmi_host::{Attempts, InUse, Platform, SharedMemory};
 
 use crate::error::BuildError;
 use crate::memory::lent_shadow::LentShadow;
@@ -168,14 +168,14 @@ impl<P: Platform> RealmCore<'_, P> {
         claim: &dyn Fn(&mut Shadow<'_, P>) -> Option<Claim>,
     ) -> Result<RangeLock<'_, P>, BuildError> {
         let budget = self.rmm.retry_budget().contended;
-        let (mut spent, mut attempt, mut wait) = (0, 0, None);
+        let (mut spent, mut attempt, mut wait) = (0, 0, Attempts::default());
         loop {
             let claimed = claim(&mut self.shadow.lock());
             if let Some(claim) = claimed {
                 let (reserved, reserved_shared) = (0, 0);
                 return Ok(RangeLock { shadow: &self.shadow, claim, reserved, reserved_shared });
             }
-            if spent >= budget || wait.get_or_insert_with(|| self.rmm.wait()).is_over() {
+            if spent >= budget || self.rmm.is_over(&mut wait) {
                 return Err(BuildError::Contended { range });
             }
             // At growing intervals, so that the lock is free for the threads that work there.

@@ -8,7 +8,7 @@ use core::fmt;
 use rmi_abi::realm::S2apEncoding;
 use rmi_abi::rtt::{ENTRIES_PER_TABLE, Geometry, Level};
 use rmi_abi::{Ipa, IpaRange};
-use rmi_host::{InUse, Platform, Rd, Rmm};
+use rmi_host::{Attempts, InUse, Platform, Rd, Rmm};
 
 use crate::memory::lent_shadow::LentShadow;
 use crate::memory::range_hint::RangeHint;
@@ -45,7 +45,7 @@ pub(crate) struct RealmCore<'a, P: Platform> {
     /// Memory that is unmapped and not yet undelegated, while the Realm is torn down.
     pub(crate) returned: ReturnedRanges,
     /// Consecutive calls without progress, while the Realm is torn down.
-    pub(crate) idle: u32,
+    pub(crate) idle: Attempts,
     /// RECs ever created: the index of the next one.
     pub(crate) next_rec: u32,
     /// RECs that exist.

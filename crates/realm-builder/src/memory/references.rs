@@ -5,7 +5,7 @@ use rmi_abi::flags::AuxUnmapFlags;
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, IpaRange, Status};
 use rmi_host::command::AuxTree;
-use rmi_host::{Error, Platform};
+use rmi_host::{Attempts, Error, Platform};
 
 use crate::error::BuildError;
 use crate::memory::range_lock::RangeLock;
@@ -54,7 +54,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
         if !self.shows_by_range() {
             return Ok(());
         }
-        let (mut left, mut idle) = (range, 0);
+        let (mut left, mut idle) = (range, Attempts::default());
         loop {
             // In order: what is skipped here is not visited again.
             let Some((tree, row)) = self.reference_in(left) else { return Ok(()) };
@@ -89,7 +89,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
         &self,
         tree: AuxTree,
         row: Row,
-        idle: &mut u32,
+        idle: &mut Attempts,
     ) -> Result<(), Error> {
         let by_range = self.shows_by_range();
         let root = row.range;
@@ -126,13 +126,11 @@ impl<'a, P: Platform> RealmCore<'a, P> {
             }
         };
         if is_hidden {
-            *idle = 0;
+            *idle = Attempts::default();
             self.note_shown(tree, root, Shows::Nothing);
             return Ok(());
         }
-        *idle += 1;
-        self.rmm.platform().relax();
-        self.budget_left(Command::RttAuxUnprotUnmap, *idle, root.base())
+        self.try_again(Command::RttAuxUnprotUnmap, idle, root.base())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use rmi_abi::rtt::{Level, Ripas};
 use rmi_abi::{Ipa, IpaRange};
-use rmi_host::{Platform, RecName};
+use rmi_host::{Attempts, Platform, RecName};
 use sro::HostMemory;
 
 use crate::error::BuildError;
@@ -42,7 +42,7 @@ impl<P: Platform> RealmCore<'_, P> {
         };
         self.make_in(None, &mut held, memory.pool(), plan::edges(self.geometry(), range))
             .map_err(|error| stop(error, range.base()))?;
-        let (mut from, mut idle) = (range.base(), 0);
+        let (mut from, mut idle) = (range.base(), Attempts::default());
         for _ in 0..calls {
             let left = range.after(from);
             if left.is_empty() {

@@ -2,7 +2,7 @@
 
 use rmi_abi::{Command, Ipa, IpaRange};
 use rmi_host::command::{Halted, S2apProgress};
-use rmi_host::{Platform, RecName};
+use rmi_host::{Attempts, Platform, RecName};
 use sro::HostMemory;
 
 use crate::error::BuildError;
@@ -49,7 +49,7 @@ impl<P: Platform> RealmCore<'_, P> {
             self.make_in(tree, &mut held, memory.pool(), plan::edges(self.geometry(), range))
                 .map_err(|error| stop(error, range.base()))?;
         }
-        let mut idle = 0;
+        let mut idle = Attempts::default();
         for _ in 0..calls {
             let from = progress.top;
             if from >= range.top() {
@@ -63,11 +63,11 @@ impl<P: Platform> RealmCore<'_, P> {
                     tree: reached.map(|reached| reached.tree),
                 },
             )?;
-            idle = if progress.top > from { 0 } else { idle + 1 };
-            self.budget_left(Command::RttSetS2ap, idle, from)
-                .map_err(|error| stop(error.into(), from))?;
-            if idle > 0 {
-                self.rmm.platform().relax();
+            if progress.top > from {
+                idle = Attempts::default();
+            } else {
+                self.try_again(Command::RttSetS2ap, &mut idle, from)
+                    .map_err(|error| stop(error.into(), from))?;
             }
         }
         Ok(progress)

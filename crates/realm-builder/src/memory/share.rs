@@ -5,7 +5,7 @@ use core::ops::ControlFlow;
 use rmi_abi::desc::{AddrRangeDesc, BlockSize};
 use rmi_abi::{Command, Ipa, IpaRange, Pa};
 use rmi_host::command::{ShareAt, SharedAccess};
-use rmi_host::{Ledger, LedgerEvent, Platform, SharedMemory, Undelegated};
+use rmi_host::{Attempts, Ledger, LedgerEvent, Platform, SharedMemory, Undelegated};
 use sro::{HostMemory, free_or_quarantine};
 
 use crate::error::{BuildError, RegionProblem};
@@ -117,7 +117,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
         let granule = self.geometry().granule();
         let size = run.level.block_size().unwrap_or(BlockSize::Page);
         let at_once = size.bytes(granule) * u64::from(AddrRangeDesc::max_count(granule));
-        let (mut ipa, mut left, mut idle) = (run.ipa, run.bytes, 0);
+        let (mut ipa, mut left, mut idle) = (run.ipa, run.bytes, Attempts::default());
         while left > 0 {
             let access = SharedAccess { encoding: self.s2ap, ..access };
             let at = ShareAt { rd: &self.rd, ipa, access };
@@ -136,12 +136,10 @@ impl<'a, P: Platform> RealmCore<'a, P> {
             self.record_shared(held.add_shared(shared));
             if bytes == 0 {
                 // The RMM yielded to an interrupt.
-                idle = u32::saturating_add(idle, 1);
-                self.budget_left(Command::RttUnprotMap, idle, ipa)?;
-                self.rmm.platform().relax();
+                self.try_again(Command::RttUnprotMap, &mut idle, ipa)?;
                 continue;
             }
-            idle = 0;
+            idle = Attempts::default();
             left = left.saturating_sub(bytes);
             ipa = ipa.checked_add(bytes).unwrap_or(ipa);
         }
@@ -162,7 +160,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
         let recorded = held.add_unclear(unclear);
         let is_apart = matches!(recorded, Ok(true));
         self.record_shared(recorded.map(|_| ()));
-        let (mut back, mut idle) = (Undelegated::empty(), 0);
+        let (mut back, mut idle) = (Undelegated::empty(), Attempts::default());
         let mut goes_on = is_apart;
         while goes_on {
             // It is unmapped from the front.
@@ -222,7 +220,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
         for end in [range.base(), range.top()] {
             held.cut_shared(end);
         }
-        let mut idle = 0;
+        let mut idle = Attempts::default();
         let result = loop {
             match self.unshare_some(&range, keep_places, &mut idle, memory, free) {
                 Ok(Left::Nothing) => break Ok(()),

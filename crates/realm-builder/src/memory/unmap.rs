@@ -7,7 +7,7 @@ use rmi_abi::desc::AddrRangeDesc;
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, IpaRange, PaRange, Status};
 use rmi_host::command::Unmapped;
-use rmi_host::{Error, Platform, Subject, Undelegated, Violation};
+use rmi_host::{Attempts, Error, Platform, Subject, Undelegated, Violation};
 use sro::HostMemory;
 
 use crate::memory::map::Free;
@@ -92,16 +92,17 @@ impl<P: Platform> RealmCore<'_, P> {
     ) -> Result<(), Error> {
         let mut returned = ReturnedRanges::default();
         let (mut from, mut result) = (range.base(), Ok(()));
-        let mut idle = 0;
+        let mut idle = Attempts::default();
         while result.is_ok() {
             let next = self.next_memory(from, range.top());
             let Some(at) = next else { break };
             match self.unmap_some(memory.pool().pages_for(self.rmm).list, at, range.top()) {
                 // An RMM that says it stopped inside an entry is not called for that entry forever.
-                Ok(reached) if reached > at.base => (from, idle) = (reached.max(at.top()), 0),
+                Ok(reached) if reached > at.base => {
+                    (from, idle) = (reached.max(at.top()), Attempts::default());
+                }
                 Ok(reached) => {
-                    idle = u32::saturating_add(idle, 1);
-                    result = self.budget_left(Command::RttDataUnmap, idle, reached);
+                    result = self.try_again(Command::RttDataUnmap, &mut idle, reached);
                 }
                 // As a whole it may be unmapped.
                 Err(error)
@@ -189,10 +190,15 @@ impl<P: Platform> RealmCore<'_, P> {
         }
     }
 
-    /// Whether a command that yielded `idle` times in a row is issued again: an RMM that makes no
-    /// progress would be called forever.
-    pub(crate) fn budget_left(&self, command: Command, idle: u32, at: Ipa) -> Result<(), Error> {
-        match idle <= self.rmm.retry_budget().busy {
+    /// Whether a command that yielded is issued again, after a pause; `idle` is what was used of
+    /// the budget since there was progress. An RMM that makes none would be called forever.
+    pub(crate) fn try_again(
+        &self,
+        command: Command,
+        idle: &mut Attempts,
+        at: Ipa,
+    ) -> Result<(), Error> {
+        match self.rmm.pause(idle, Status::Busy) {
             true => Ok(()),
             false => Err(Error::no_progress(command, Subject::Ipa(at))),
         }

@@ -8,7 +8,7 @@
 use rmi_abi::flags::AuxMapFlags;
 use rmi_abi::{Command, IpaRange, Status};
 use rmi_host::command::AuxTree;
-use rmi_host::{Error, Platform};
+use rmi_host::{Attempts, Error, Platform};
 use sro::HostMemory;
 
 use crate::error::{BuildError, RegionProblem};
@@ -131,7 +131,7 @@ impl<P: Platform> RealmCore<'_, P> {
         self.check_unprotected(range, range.bytes())?;
         let whole = self.root_entries(range);
         let _held = self.lock_range(whole)?;
-        let mut idle = 0;
+        let mut idle = Attempts::default();
         loop {
             let row = self.shown_row(tree, whole.base(), whole.top(), 1);
             let Some(row) = row else { return Ok(()) };
@@ -144,7 +144,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// Whether a claimed root entry of an auxiliary tree shows nothing. An entry that may show
     /// something is hidden first: TF-RMM counts a reference that is requested twice as two.
     fn certainly_hidden(&self, tree: AuxTree, root: IpaRange) -> Result<bool, Error> {
-        let mut idle = 0;
+        let mut idle = Attempts::default();
         loop {
             let row = self.shown_row(tree, root.base(), root.top(), 1);
             match row {
@@ -158,7 +158,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// Makes one claimed root entry of an auxiliary tree refer to the table of the primary tree.
     fn refer(&self, tree: AuxTree, root: IpaRange) -> Result<(), BuildError> {
         let by_range = self.shows_by_range();
-        let (mut idle, mut from) = (0, root.base());
+        let (mut idle, mut from) = (Attempts::default(), root.base());
         loop {
             let (piece, range) = self.shared_from(root, from).unwrap_or((root, root));
             let answer = if by_range {
@@ -192,9 +192,7 @@ impl<P: Platform> RealmCore<'_, P> {
                 Ok(true) => return Ok(()),
                 Ok(false) => {
                     // The RMM yielded to an interrupt.
-                    idle += 1;
-                    self.rmm.platform().relax();
-                    self.budget_left(Command::RttAuxUnprotMap, idle, root.base())?;
+                    self.try_again(Command::RttAuxUnprotMap, &mut idle, root.base())?;
                 }
                 // That memory is not mapped, because the answer to sharing it was unclear; other
                 // memory is.

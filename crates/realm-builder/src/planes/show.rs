@@ -3,7 +3,7 @@
 use rmi_abi::flags::AuxMapFlags;
 use rmi_abi::{Command, Ipa, IpaRange, Pa, Status};
 use rmi_host::command::AuxTree;
-use rmi_host::{Error, Platform};
+use rmi_host::{Attempts, Error, Platform};
 use sro::Pool;
 
 use super::PlaneMapped;
@@ -43,20 +43,18 @@ impl<P: Platform> RealmCore<'_, P> {
     pub(super) fn show(&self, tree: AuxTree, range: IpaRange) -> Result<PlaneMapped, BuildError> {
         let by_range = self.shows_by_range();
         let mut mapped = PlaneMapped::default();
-        let (mut from, mut idle) = (range.base(), 0);
+        let (mut from, mut idle) = (range.base(), Attempts::default());
         while let Some(row) = self.hidden(tree, from, range.top(), self.at_once(by_range)) {
             let first = row.first().range;
             match self.show_row(tree, &row, by_range) {
                 Ok(reached) if reached > row.range.base() => {
-                    idle = 0;
+                    idle = Attempts::default();
                     mapped.bytes += reached.checked_offset_from(row.range.base()).unwrap_or(0);
                     from = reached;
                 }
                 Ok(at) => {
                     // The RMM yielded to an interrupt.
-                    idle += 1;
-                    self.budget_left(Command::RttAuxProtMap, idle, at)?;
-                    self.rmm.platform().relax();
+                    self.try_again(Command::RttAuxProtMap, &mut idle, at)?;
                 }
                 // The primary tree maps memory there: the RIPAS is not RAM.
                 Err(error) if error.status() == Some(Status::ErrorRtt) && error.is_clean() => {

@@ -136,7 +136,29 @@ impl<P: Platform> Channel<P> {
         params: &RealmParamsPage,
     ) -> Result<Progress, Error> {
         self.own(Command::RealmCreate, rd)?;
-        let at = self.put(Command::RealmCreate, page, params)?;
+        self.put_realm_params(page, params)?;
+        self.realm_create_by(rd, page)
+    }
+
+    /// Writes the parameters of a Realm into `page`.
+    #[doc(hidden)]
+    pub fn put_realm_params(
+        &self,
+        page: &mut Undelegated,
+        params: &RealmParamsPage,
+    ) -> Result<(), Error> {
+        self.put(Command::RealmCreate, page, params).map(|_| ())
+    }
+
+    /// As [`Channel::realm_create`], by parameters that are in `page`.
+    #[doc(hidden)]
+    pub fn realm_create_by(
+        &self,
+        rd: &Delegated,
+        page: &mut Undelegated,
+    ) -> Result<Progress, Error> {
+        self.own(Command::RealmCreate, rd)?;
+        let at = self.page_for(Command::RealmCreate, page, size_of::<RealmParamsPage>())?;
         let call =
             Call::new(Command::RealmCreate, Subject::Pa(rd.base()), [rd.base().raw(), at.raw()]);
         // SAFETY: the RMM reads a page that this function borrows exclusively; the other granules

@@ -10,7 +10,7 @@ use rmi_abi::realm::RmmConfigPage;
 use rmi_abi::rmm::RmmState;
 use rmi_abi::{Command, Dialect, ResultWord, Status};
 
-use crate::channel::{Call, Channel, Progress, Reply};
+use crate::channel::{Attempts, Call, Channel, Progress, Reply};
 use crate::command::Halted;
 use crate::command::tracking::code;
 use crate::error::{Error, Subject, Violation};
@@ -37,19 +37,15 @@ impl<P: Platform> Channel<P> {
         dialect: Dialect,
         call: &Call,
     ) -> Result<(ResultWord, Reply), Error> {
-        let mut retry_budget = self.retry_budget().busy;
-        let (mut wait, mut reply) = (None, Reply::EMPTY);
+        let (mut attempts, mut reply) = (Attempts::default(), Reply::EMPTY);
         loop {
             // SAFETY: version, feature and table queries have no effect on memory.
             let result = unsafe { self.issue_in(dialect, call, &mut reply)? };
-            if retry_budget == 0 || !matches!(result.status(), Status::Busy | Status::Blocked) {
+            let status = result.status();
+            let may_be_repeated = matches!(status, Status::Busy | Status::Blocked);
+            if !may_be_repeated || !self.pause(&mut attempts, status) {
                 return Ok((result, reply));
             }
-            if wait.get_or_insert_with(|| self.wait()).is_over() {
-                return Ok((result, reply));
-            }
-            retry_budget -= 1;
-            self.platform().relax();
         }
     }
 

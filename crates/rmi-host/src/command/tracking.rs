@@ -4,7 +4,7 @@
 use rmi_abi::granule::{GptParState, MemCategory, TrackingRegionState};
 use rmi_abi::{Command, Pa, PaRange};
 
-use crate::channel::{Call, Channel, Progress, Reply};
+use crate::channel::{Attempts, Call, Channel, Progress, Reply};
 use crate::error::{Error, Subject};
 use crate::platform::Platform;
 
@@ -97,10 +97,22 @@ impl<P: Platform> Channel<P> {
         category: MemCategory,
         state: TrackingRegionState,
     ) -> Result<Progress, Error> {
+        self.granule_tracking_set_within(region, category, state, &mut Attempts::default())
+    }
+
+    /// As [`Channel::granule_tracking_set`], of a change that has used a part of its budget.
+    #[doc(hidden)]
+    pub fn granule_tracking_set_within(
+        &self,
+        region: Pa,
+        category: MemCategory,
+        state: TrackingRegionState,
+        attempts: &mut Attempts,
+    ) -> Result<Progress, Error> {
         let args = [region.raw(), u8::from(category).into(), u8::from(state).into()];
         let call = Call::new(Command::GranuleTrackingSet, Subject::Pa(region), args);
         // SAFETY: the command takes no granule; what the operation wants is donated by tokens.
-        unsafe { self.start(&call) }
+        unsafe { self.start_within(&call, attempts) }
     }
 
     /// `RMI_GPT_L1_CREATE`: starts to create the granule protection table of the region at
