@@ -233,7 +233,7 @@ impl<P: Platform> Driver<'_, P> {
         if missing > 0 {
             return Err(self.pool.need(command, missing, block));
         }
-        // What tracks a region may be part of it, in the state that the region has.
+        // What tracks a region may be part of it, in the state that is requested.
         let region = if need.contiguous { None } else { self.target(operation) };
         let mut batch = [const { Offer::empty() }; Donated::RANGES];
         // A run is one descriptor, which cannot count more blocks than this.
@@ -245,7 +245,7 @@ impl<P: Platform> Driver<'_, P> {
         for slot in batch.iter_mut().take(self.donated.spare()) {
             let bytes = (need.bytes - gathered).min(most);
             let inside =
-                region.and_then(|region| self.pool.take_in(region, bytes, block));
+                region.and_then(|region| self.pool.take_in(region, bytes, block, need.state));
             let run = match from_host {
                 _ if inside.is_some() => inside,
                 true => self.pool.take_host_run(bytes, block).map(Offer::new),

@@ -81,7 +81,7 @@ mod slots;
 
 use core::ops::{Deref, DerefMut};
 
-use rmi_abi::desc::BlockSize;
+use rmi_abi::desc::{BlockSize, OpMemState};
 use rmi_abi::{Command, GranuleSize, IpaRange, PaRange};
 use rmi_host::command::Offer;
 use rmi_host::granules::{Delegated, Free, HostOwned, Undelegated};
@@ -532,9 +532,15 @@ impl Pool {
         self.take_host(run.min(bytes), block)
     }
 
-    /// Takes out up to `bytes` in whole blocks as one run that lies in `region`, host memory or
-    /// delegated, as it is.
-    pub(crate) fn take_in(&mut self, region: PaRange, bytes: u64, block: u64) -> Option<Offer> {
+    /// Takes out up to `bytes` in whole blocks as one run that lies in `region` and is in `state`:
+    /// host memory or delegated, as it is, where the RMM takes either.
+    pub(crate) fn take_in(
+        &mut self,
+        region: PaRange,
+        bytes: u64,
+        block: u64,
+        state: OpMemState,
+    ) -> Option<Offer> {
         let first = |ranges: Ranges<'_>| {
             ranges.iter().find_map(|range| {
                 let part = range.intersection(&region)?;
@@ -544,10 +550,14 @@ impl Pool {
             })
         };
         let slots = &mut self.contents.slots;
-        if let Some(run) = first(slots.host())
+        if state != OpMemState::Delegated
+            && let Some(run) = first(slots.host())
             && let Some(memory) = slots.host_mut().take_range(run)
         {
             return Some(Offer::new::<HostOwned>(typed(memory)));
+        }
+        if state == OpMemState::Undelegated {
+            return None;
         }
         let run = first(slots.delegated())?;
         let memory = slots.delegated_mut().take_range(run)?;

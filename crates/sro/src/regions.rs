@@ -6,10 +6,10 @@ use core::fmt;
 use rmi_abi::granule::{MemCategory, TrackingRegionState};
 use rmi_abi::{Command, Pa, PaRange, Status};
 use rmi_host::command::RegionTracking;
-use rmi_host::{Error, Platform, Rmm, Subject};
+use rmi_host::{Attempts, Error, Platform, Rmm, Subject, Violation};
 
 use crate::donated::Donated;
-use crate::drive::drive;
+use crate::drive::drive_within;
 use crate::pool::Pool;
 
 /// A slot of [`FineRegions`]: a tracking region that was made FINE, and the memory that the RMM has
@@ -159,8 +159,9 @@ impl<S: AsRef<[FineRegion]> + AsMut<[FineRegion]>> FineRegions<S> {
     /// the RMM asks, or after the change was undone. [`Error::Argument`] where there is no memory,
     /// when no slot is free, when the size of regions is not known ([`Rmm::tracking_region_size`]),
     /// or on a platform without COARSE ones ([`Platform::COARSE_TRACKING`]), before any call.
-    /// [`Status::Blocked`] while another operation has memory of the region, for longer than the
-    /// session's retry budget.
+    /// After an error that is not [clean](Error::is_clean) the region stays recorded, with what the
+    /// RMM took for it: it may be FINE. [`Status::Blocked`] while another operation has memory of
+    /// the region, for longer than the session's retry budget.
     pub fn make_fine<P: Platform>(
         &mut self,
         rmm: &Rmm<P>,
@@ -194,8 +195,8 @@ impl<S: AsRef<[FineRegion]> + AsMut<[FineRegion]>> FineRegions<S> {
         let coarse = TrackingRegionState::Coarse;
         each_region(rmm, range, |at, tracked, region| {
             let is_whole = region.base() == at && region.top() <= range.top();
-            if is_whole && tracked.state != coarse {
-                self.leave_fine(rmm, pool, region.base(), tracked.category, coarse)?;
+            if is_whole {
+                self.leave_fine(rmm, pool, at, tracked, coarse)?;
             }
             Ok(region.top())
         })
@@ -221,8 +222,8 @@ impl<S: AsRef<[FineRegion]> + AsMut<[FineRegion]>> FineRegions<S> {
             for index in 0..self.slots.as_ref().len() {
                 let slot = self.slots.as_ref().get(index);
                 let Some((base, before)) = slot.and_then(|slot| slot.changed) else { continue };
-                let result = category(rmm, base)
-                    .and_then(|category| self.leave_fine(rmm, pool, base, category, before));
+                let result = tracked_at(rmm, base)
+                    .and_then(|tracked| self.leave_fine(rmm, pool, base, tracked, before));
                 match result {
                     Ok(()) => restored += 1,
                     Err(error) => first = first.or(Some(error)),
@@ -261,33 +262,45 @@ impl<S: AsRef<[FineRegion]> + AsMut<[FineRegion]>> FineRegions<S> {
             return Err(refuse("there is no slot for another tracking region"));
         };
         pool.check_reserve(command, 0)?;
-        let category = category(rmm, region.base())?;
+        let category = tracked_at(rmm, region.base())?.category;
         let fine = TrackingRegionState::Fine;
+        // What an earlier change took whose end was unclear: it was undone.
+        slot.donated.recover(rmm, pool, command);
         // If code of the embedder panics meanwhile, the region is recorded.
-        slot.changed = Some((region.base(), tracked.state));
+        slot.changed =
+            Some((region.base(), slot.changed.map_or(tracked.state, |(_, state)| state)));
         let result = change(rmm, pool, &mut slot.donated, region.base(), category, fine);
-        if result.is_err() {
+        // After any other error the region may be FINE, and the RMM may have what it took.
+        if result.is_err_and(|error| error.is_clean()) {
             slot.donated.recover(rmm, pool, command);
             slot.changed = None;
         }
         result
     }
 
-    /// Returns one region to a state in which it takes no memory.
+    /// Returns one region to a state in which it takes no memory, if it has another state.
     fn leave_fine<P: Platform>(
         &mut self,
         rmm: &Rmm<P>,
         pool: &mut Pool,
         base: Pa,
-        category: MemCategory,
+        tracked: RegionTracking,
         to: TrackingRegionState,
     ) -> Result<(), Error> {
+        let is_there = tracked.state == to;
+        let category = tracked.category;
         let slot = self.slots.as_mut().iter_mut().find(|slot| slot.base() == Some(base));
         let Some(slot) = slot else {
-            return change(rmm, pool, &mut Donated::new(), base, category, to);
+            return match is_there {
+                true => Ok(()),
+                false => change(rmm, pool, &mut Donated::new(), base, category, to),
+            };
         };
-        change(rmm, pool, &mut slot.donated, base, category, to)?;
-        // Nothing, unless the RMM returned it in another state than it was donated in.
+        if !is_there {
+            change(rmm, pool, &mut slot.donated, base, category, to)?;
+        }
+        // Nothing, unless the RMM returned it in another state than it was donated in, or the end
+        // of a change was unclear.
         slot.donated.recover(rmm, pool, Command::GranuleTrackingSet);
         slot.changed = None;
         Ok(())
@@ -307,7 +320,17 @@ fn each_region<P: Platform>(
         let Some((tracked, region)) = look(rmm, at, range.top()).map_err(stopped)? else {
             return Ok(());
         };
-        at = step(at, tracked, region).map_err(stopped)?;
+        let next = step(at, tracked, region).map_err(stopped)?;
+        if next <= at {
+            let (command, subject) = (Command::GranuleTrackingGet, Subject::Pa(at));
+            return Err(stopped(Error::violation(
+                command,
+                Violation::Progress,
+                next.raw(),
+                subject,
+            )));
+        }
+        at = next;
     }
     Ok(())
 }
@@ -344,11 +367,11 @@ fn look<P: Platform>(
     Ok(Some((tracked, region)))
 }
 
-/// The kind of memory at the base of a region.
-fn category<P: Platform>(rmm: &Rmm<P>, base: Pa) -> Result<MemCategory, Error> {
+/// How the first granule of a region is tracked.
+fn tracked_at<P: Platform>(rmm: &Rmm<P>, base: Pa) -> Result<RegionTracking, Error> {
     let granule = rmm.granule_size().bytes();
     let first = PaRange::with_size(base, granule).unwrap_or(PaRange::empty(base));
-    Ok(rmm.commands().granule_tracking_get(first)?.category)
+    rmm.commands().granule_tracking_get(first)
 }
 
 /// Changes one region. What the firmware could not do at the same time as something else was undone
@@ -361,17 +384,18 @@ fn change<P: Platform>(
     category: MemCategory,
     state: TrackingRegionState,
 ) -> Result<(), Error> {
-    let mut blocked = 0;
+    let mut attempts = Attempts::default();
     loop {
-        let started = rmm.commands().granule_tracking_set(region, category, state)?;
-        match drive(rmm, pool, donated, started) {
+        let attempts = &mut attempts;
+        let started =
+            rmm.commands().granule_tracking_set_within(region, category, state, attempts)?;
+        match drive_within(rmm, pool, donated, started, attempts) {
             Err(Error::Refused(refusal))
-                if refusal.status() == Status::Blocked && blocked < rmm.retry_budget().blocked =>
-            {
-                blocked += 1;
-                rmm.platform().relax();
-            }
+                if refusal.status() == Status::Blocked && rmm.pause(attempts, Status::Blocked) => {}
             result => return result.map(|_| ()),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,18 +3,23 @@
 #![cfg(not(miri))] // Slow, and `sro` has no unsafe code.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::cell::Cell;
 use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
+use std::time::Duration;
 
 use proptest::prelude::*;
+use rmi_abi::desc::{AddrRangeDesc, BlockSize, DonateRequest, OpMemState};
 use rmi_abi::granule::{TrackingRegionSize, TrackingRegionState};
-use rmi_abi::{Command, Dialect, Pa, PaRange, Status};
+use rmi_abi::result::OpMemReq;
+use rmi_abi::{Command, Dialect, Fid, GranuleSize, Pa, PaRange, ResultWord, Status};
 use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::{
-    CountingLedger, Error, FixedQuarantine, Host, Platform, RetryBudget, Rmm, ServedDialect,
-    SessionOptions, TrackingError, TrackingRegion, Undelegated,
+    Conduit, CountingLedger, Error, FixedQuarantine, Host, HostAccess, Platform, Registers,
+    RetryBudget, Rmm, ServedDialect, SessionOptions, TrackingError, TrackingRegion, Undelegated,
 };
 use rmm_model::{FirstTracking, GranuleState, Model, Options, RegionOptions};
 use sro::{FineRegion, FineRegions, FixedPool, Pool, Session};
+use test_support::Altered;
 
 const DRAM: u64 = 0x8000_0000;
 const MIB2: u64 = 2 << 20;
@@ -37,7 +42,8 @@ fn options(first: FirstTracking) -> Options {
 fn session_options() -> SessionOptions {
     let mut options = SessionOptions::default();
     options.tracking_region = Some(TrackingRegion::with_code(MIB2, TrackingRegionSize(1)));
-    options.retry_budget = RetryBudget { busy: 3, blocked: 3, steps: 50, ..RetryBudget::default() };
+    options.retry_budget =
+        RetryBudget { busy: 60, blocked: 3, steps: 200, ..RetryBudget::default() };
     options
 }
 
@@ -323,5 +329,242 @@ proptest! {
         }
         let accounted = pool.bytes().0 + pool.bytes().1 + kept + fine.donated_bytes();
         prop_assert_eq!(accounted, REGIONS * MIB2 - Pool::PAGES);
+    }
+}
+
+/// A clock that advances by a millisecond at each reading.
+fn clock() -> Duration {
+    thread_local!(static TIME: Cell<u64> = const { Cell::new(0) });
+    TIME.set(TIME.get() + 1);
+    Duration::from_millis(TIME.get())
+}
+
+/// One change has one budget: for what is busy at its start, on the way, and blocked at its end,
+/// after which it is begun again.
+#[test]
+fn a_change_that_is_begun_again_has_what_is_left_of_its_budget() {
+    let time = Some(Duration::from_millis(12));
+    let endless = RetryBudget { busy: 999, blocked: 999, steps: 999, time, contended: 0 };
+    for (budget, calls) in [
+        // Of each kind one more than may be repeated.
+        (RetryBudget { busy: 5, blocked: 9, steps: 9, time: None, contended: 0 }, 14),
+        (RetryBudget { busy: 9, blocked: 2, steps: 9, time: None, contended: 0 }, 15),
+        (RetryBudget { busy: 9, blocked: 9, steps: 5, time: None, contended: 0 }, 9),
+        // The clock is read at each repetition.
+        (endless, 21),
+    ] {
+        let model = Model::new(options(FirstTracking::Coarse)).unwrap();
+        let count = Cell::new(0);
+        let fid = |command: Command| u64::from(command.fid(Dialect::V2_0Bet3).unwrap().0);
+        let goes_on = ResultWord::incomplete(OpMemReq::None, false).0;
+        let is = |status| ResultWord::from_status(status).0;
+        let answers = [
+            (Command::GranuleTrackingSet, is(Status::Busy)),
+            (Command::GranuleTrackingSet, goes_on),
+            (Command::OpContinue, goes_on),
+            (Command::OpContinue, is(Status::Busy)),
+            (Command::OpContinue, is(Status::Blocked)),
+        ];
+        let conduit = Altered {
+            model: &model,
+            instead: |call: &Registers| {
+                let (command, word) = answers[count.get() % answers.len()];
+                (call[0] == fid(command)).then(|| {
+                    count.set(count.get() + 1);
+                    [word, 7, 0, 0, 0, 0, 0, 0]
+                })
+            },
+        };
+        let mut memory = model.take_memory();
+        let mut pool = FixedPool::<8>::new();
+        pool.add(memory.take_front(MIB2).unwrap()).unwrap();
+        let mut with = session_options();
+        with.retry_budget = budget;
+        let platform = Host::new(&conduit, &model).with_clock(clock);
+        let session = sro::open(platform, with, &mut pool).unwrap();
+        let mut fine = fine_regions::<1>();
+        let stopped = fine.make_fine(&session, &mut pool, range(0, 1)).unwrap_err();
+        assert_eq!(count.get(), calls, "{budget:?}: {stopped}");
+    }
+}
+
+/// The command of a call.
+fn command(call: &Registers) -> Option<Command> {
+    Command::from_fid(Fid(u32::try_from(call[0]).ok()?), Dialect::V2_0Bet3)
+}
+
+/// Has the model execute a call, and answers with a status that no host knows.
+#[expect(unsafe_code, reason = "a test answers in place of the model")]
+fn unclear(model: &Model, call: &Registers) -> Registers {
+    // SAFETY: the model has its own memory.
+    let [_, rest @ ..] = unsafe { model.call(*call) };
+    let mut answer = [99; 8];
+    answer[1..].copy_from_slice(&rest);
+    answer
+}
+
+/// The first word of a list in the memory of the model.
+#[expect(unsafe_code, reason = "a test reads what the session has written")]
+fn word_at(model: &Model, at: Pa) -> u64 {
+    let mut word = [0; 8];
+    // SAFETY: the model has its own memory.
+    unsafe { (&model).read(at, &mut word) }.unwrap();
+    u64::from_le_bytes(word)
+}
+
+/// The model has done what it was asked for, but the answer does not say so: the region, and what
+/// the RMM took for it, stay recorded until it is known to be as it was.
+#[test]
+fn a_region_whose_change_ended_unclearly_is_not_forgotten() {
+    let model = Model::new(options(FirstTracking::Coarse)).unwrap();
+    let is_on = Cell::new(false);
+    let conduit = Altered {
+        model: &model,
+        instead: |call: &Registers| {
+            let is_end = is_on.get() && command(call) == Some(Command::OpContinue);
+            is_end.then(|| unclear(&model, call))
+        },
+    };
+    let ledger = CountingLedger::new();
+    let quarantine = FixedQuarantine::<8>::new();
+    let platform = Host::new(&conduit, &model).with_ledger(&ledger).with_quarantine(&quarantine);
+    let mut memory = model.take_memory();
+    let (mut pool, session) = open(platform, &mut memory);
+    let all = MIB2 - Pool::PAGES;
+    let mut fine = fine_regions::<2>();
+    is_on.set(true);
+    let stopped = fine.make_fine(&session, &mut pool, range(0, 1)).unwrap_err();
+    is_on.set(false);
+    assert!(matches!(stopped.error, Error::Unclear(_)), "{:?}", stopped.error);
+    // It is FINE, and what tracks it is the RMM's.
+    assert_eq!(tracked(&session)[0], FINE);
+    assert_eq!((fine.iter().count(), fine.donated_bytes()), (1, TAKES * PAGE));
+    assert_eq!((pool.bytes().0 + pool.bytes().1, quarantine.len()), (all - TAKES * PAGE, 0));
+    // Again changes nothing.
+    fine.make_fine(&session, &mut pool, range(0, 1)).unwrap();
+    assert_eq!((fine.iter().count(), fine.donated_bytes()), (1, TAKES * PAGE));
+
+    // The same at the end: it is COARSE, which is known when it is looked at.
+    is_on.set(true);
+    let error = fine.restore(&session, &mut pool).unwrap_err();
+    is_on.set(false);
+    assert!(matches!(error, Error::Unclear(_)), "{error:?}");
+    assert_eq!((tracked(&session)[0], fine.iter().count()), (COARSE, 1));
+    let calls = model.calls();
+    fine.restore(&session, &mut pool).unwrap();
+    assert_eq!((model.calls() - calls, fine.iter().count()), (1, 0));
+    assert_eq!((pool.bytes(), quarantine.len()), ((all, 0), 0));
+    assert_eq!(ledger.balance().outstanding(), 0);
+}
+
+/// The RMM did nothing, and its answer does not say so.
+#[test]
+fn what_an_undone_change_took_is_recovered_when_it_is_known_to_be_undone() {
+    for again in [true, false] {
+        let model = Model::new(options(FirstTracking::Coarse)).unwrap();
+        let is_on = Cell::new(false);
+        let conduit = Altered {
+            model: &model,
+            instead: |call: &Registers| match command(call) {
+                // It asks for memory, takes it, and ends in no known way; the region is as before.
+                Some(Command::GranuleTrackingSet) if is_on.get() => {
+                    let request = DonateRequest {
+                        size: BlockSize::Page,
+                        count: 2,
+                        contiguous: false,
+                        state: OpMemState::Conditional,
+                    };
+                    let word = ResultWord::incomplete(OpMemReq::Donate, false).0;
+                    Some([word, 7, request.encode(), 0, 0, 0, 0, 0])
+                }
+                Some(Command::OpMemDonate) if is_on.get() => Some([99, 0, 0, 0, 0, 0, 0, 0]),
+                _ => None,
+            },
+        };
+        let ledger = CountingLedger::new();
+        let platform = Host::new(&conduit, &model).with_ledger(&ledger);
+        let mut memory = model.take_memory();
+        let (mut pool, session) = open(platform, &mut memory);
+        let mut fine = fine_regions::<2>();
+        is_on.set(true);
+        let stopped = fine.make_fine(&session, &mut pool, range(0, 1)).unwrap_err();
+        is_on.set(false);
+        assert!(!stopped.error.is_clean(), "{:?}", stopped.error);
+        assert_eq!((fine.iter().count(), fine.donated_bytes()), (1, 2 * PAGE));
+        if again {
+            fine.make_fine(&session, &mut pool, range(0, 1)).unwrap();
+            assert_eq!((tracked(&session)[0], fine.donated_bytes()), (FINE, TAKES * PAGE));
+        } else {
+            // The region is COARSE, so that it is as wanted: by either of these.
+            fine.make_coarse(&session, &mut pool, range(0, 1)).unwrap();
+            assert_eq!((fine.iter().count(), fine.donated_bytes()), (0, 0));
+        }
+        fine.restore(&session, &mut pool).unwrap();
+        assert_eq!((tracked(&session)[0], fine.iter().count()), (COARSE, 0));
+        assert_eq!(pool.bytes(), (MIB2 - Pool::PAGES, 0));
+        assert_eq!((ledger.balance().outstanding(), ledger.balance().leaked), (0, 0));
+    }
+}
+
+/// Memory of the region itself is offered in the state that is requested, and in no other.
+#[test]
+fn a_region_is_tracked_by_memory_in_the_state_that_is_requested() {
+    let host = OpMemState::Undelegated;
+    let delegated = OpMemState::Delegated;
+    // The region's own memory in the pool, what is requested, and what is offered: from there, in
+    // this state.
+    for (own, requested, offered) in [
+        (host, OpMemState::Conditional, (true, host)),
+        (host, host, (true, host)),
+        (host, delegated, (false, delegated)),
+        (delegated, OpMemState::Conditional, (true, delegated)),
+        (delegated, delegated, (true, delegated)),
+        (delegated, host, (false, host)),
+    ] {
+        let model = Model::new(options(FirstTracking::Coarse)).unwrap();
+        let seen = Cell::new(None);
+        let is_on = Cell::new(false);
+        let conduit = Altered {
+            model: &model,
+            instead: |call: &Registers| match command(call) {
+                Some(Command::GranuleTrackingSet) if is_on.get() => {
+                    let request = DonateRequest {
+                        size: BlockSize::Page,
+                        count: 1,
+                        contiguous: false,
+                        state: requested,
+                    };
+                    let word = ResultWord::incomplete(OpMemReq::Donate, true).0;
+                    Some([word, 7, request.encode(), 0, 0, 0, 0, 0])
+                }
+                Some(Command::OpMemDonate) if is_on.get() => {
+                    let word = word_at(&model, Pa::new(call[2]));
+                    let granule = GranuleSize::Size4KiB;
+                    seen.set(Some(AddrRangeDesc::decode(word, Dialect::V2_0Bet3, granule)));
+                    Some([ResultWord::from_status(Status::ErrorInput).0, 0, 0, 0, 0, 0, 0, 0])
+                }
+                Some(Command::OpCancel | Command::OpContinue) if is_on.get() => {
+                    Some([ResultWord::from_status(Status::ErrorInput).0, 0, 0, 0, 0, 0, 0, 0])
+                }
+                _ => None,
+            },
+        };
+        let mut memory = model.take_memory();
+        let (mut pool, session) = open(Host::new(&conduit, &model), &mut memory);
+        let mut fine = fine_regions::<2>();
+        fine.make_fine(&session, &mut pool, range(0, 1)).unwrap();
+        pool.prefill(&session, 8 * PAGE, PAGE).unwrap();
+        let region = memory.take_front(MIB2).unwrap();
+        if own == delegated {
+            pool.add_delegated(session.delegate(region).unwrap()).unwrap();
+        } else {
+            pool.add(region).unwrap();
+        }
+        is_on.set(true);
+        let _ = fine.make_fine(&session, &mut pool, range(1, 2)).unwrap_err();
+        is_on.set(false);
+        let desc = seen.get().unwrap();
+        let is_own = range(1, 2).contains(desc.base);
+        assert_eq!((is_own, desc.state), offered, "{own:?} {requested:?}");
     }
 }
