@@ -2,6 +2,7 @@
 //! formed.
 #![expect(unsafe_code, reason = "reaching physical memory is an unsafe method")]
 
+use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::{Command, Pa};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -87,7 +88,8 @@ impl<P: Platform> Channel<P> {
     }
 
     /// The address of a page through which the host and the RMM communicate, which has to be of
-    /// `bytes` at least.
+    /// `bytes` at least, and a whole granule. The page of the RMM's configuration, from which the
+    /// size of granules is learnt, is one of 4 KiB.
     pub(crate) fn page_for(
         &self,
         command: Command,
@@ -95,11 +97,15 @@ impl<P: Platform> Channel<P> {
         bytes: usize,
     ) -> Result<Pa, Error> {
         self.own_page(command, page)?;
-        if page.bytes() < bytes as u64 {
-            let subject = Subject::Pa(page.base());
-            return Err(Error::argument(command, "the page is too small", subject));
+        let granule = match command {
+            Command::RmmConfigGet | Command::RmmConfigSet => MIN_GRANULE,
+            _ => self.granule_size().bytes(),
+        };
+        let (at, bytes) = (page.base(), granule.max(bytes as u64));
+        if page.bytes() < bytes || !at.is_aligned(granule) {
+            return Err(Error::argument(command, "the page is no whole granule", Subject::Pa(at)));
         }
-        Ok(page.base())
+        Ok(at)
     }
 
     /// Copies a structure out of `page`.

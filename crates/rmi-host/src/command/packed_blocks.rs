@@ -201,7 +201,7 @@ impl<P: Platform> Channel<P> {
         mut list: MapList<'_>,
     ) -> Result<u64, Error> {
         self.own(Command::RttDataMap, rd)?;
-        self.own_page(Command::RttDataMap, list.page)?;
+        let at = self.page_for(Command::RttDataMap, list.page, 0)?;
         if list.granule != self.granule_size() {
             let what = "the list was made in a session with granules of another size";
             return Err(Error::argument(Command::RttDataMap, what, Subject::Ipa(ipa)));
@@ -226,7 +226,7 @@ impl<P: Platform> Channel<P> {
                 self.close(&mut list)?;
                 self.flush_list(&mut list)?;
                 let count = u16::try_from(list.closed).unwrap_or(0);
-                (AddrSet::List { count }, list.page.base().raw())
+                (AddrSet::List { count }, at.raw())
             }
         };
         let call = self.map_call(&into, range, set, oaddr);

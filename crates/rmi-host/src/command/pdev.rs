@@ -256,8 +256,11 @@ impl<P: Platform> Channel<P> {
         self.own(command, &*buffers.request)?;
         self.own(command, buffers.response)?;
         let granule = self.granule_size().bytes();
-        if buffers.request.bytes() < granule || buffers.response.bytes() < granule {
-            return argument("a buffer is smaller than a granule");
+        let (request, response): (&Undelegated, _) = (buffers.request, buffers.response);
+        for buffer in [request, response] {
+            if buffer.bytes() < granule || !buffer.base().is_aligned(granule) {
+                return argument("a buffer is no whole granule");
+            }
         }
         if response_bytes > buffers.response.bytes() {
             return argument("the response is longer than its buffer");

@@ -161,7 +161,7 @@ impl<P: Platform> Channel<P> {
     ///
     /// # Errors
     ///
-    /// [`Error`]: the page is too small, or the host cannot write to it. No call is made.
+    /// [`Error`]: the page is no whole granule, or the host cannot write to it. No call is made.
     pub fn clear_run_page(&self, run: &mut Undelegated) -> Result<(), Error> {
         const WORDS: usize = 32;
         let page = self.run_page(run)?;
@@ -208,14 +208,10 @@ impl<P: Platform> Channel<P> {
         Ok(decode(&exit))
     }
 
-    /// The address of a run page. Refuses one that is too small, and memory of another machine.
+    /// The address of a run page. Refuses one that is no whole granule, and memory of another
+    /// machine.
     fn run_page(&self, run: &Undelegated) -> Result<Pa, Error> {
-        self.own(Command::RecEnter, run)?;
-        if run.bytes() < size_of::<RecRun>() as u64 {
-            let subject = Subject::Pa(run.base());
-            return Err(Error::argument(Command::RecEnter, "the run page is too small", subject));
-        }
-        Ok(run.base())
+        self.page_for(Command::RecEnter, run, size_of::<RecRun>())
     }
 
     /// Writes words of the host's half of a run page. Not inlined: all of them are written alike.

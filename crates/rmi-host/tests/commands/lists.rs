@@ -3,11 +3,13 @@
 use rmi_abi::desc::{AddrRangeDesc, BlockSize, OpMemState};
 use rmi_abi::device::{DevCommStatus, PdevCategory, PdevParams, PdevState};
 use rmi_abi::flags::DataFlags;
-use rmi_abi::realm::HashAlgorithm;
+use rmi_abi::realm::{HashAlgorithm, RealmParamsPage};
 use rmi_abi::rtt::Level;
+use rmi_abi::run::EntryRecord;
 use rmi_abi::{Command, Dialect, GranuleSize, Ipa, IpaRange, Pa, PaRange, Status};
 use rmi_host::command::{DevCommBuffers, PdevGranule, ShareAt, Shared, SharedAccess, VdevGranule};
-use rmi_host::{Error, Failed, SharedMemory, Undelegated, Violation};
+use rmi_host::{Error, Failed, RecGranule, SharedMemory, Undelegated, Violation};
+use zerocopy::FromZeros;
 
 use crate::cases::{BLOCKS, BYTES, IPA, MEMORY, RD, create_pdev, range, share_at, shared};
 use crate::fixture::{Fake, PAGE, delegated, host, rd};
@@ -479,4 +481,83 @@ fn device_parameters_that_a_dialect_lacks_are_named() {
     let error = create(Dialect::V2_0Bet0, &bridge).unwrap_err();
     assert!(error.to_string().contains("host bridge"), "{error}");
     assert_eq!(create(Dialect::V1_0, &params).unwrap_err().status(), None::<Status>);
+}
+
+/// A page that the RMM reads or writes is one of its granules.
+#[test]
+fn less_than_a_granule_is_no_page() {
+    let at = 0x1_0000 + LIST;
+    for (size, bytes) in [(GranuleSize::Size16KiB, 0x4000), (GranuleSize::Size64KiB, 0x1_0000)] {
+        // Too small, by a page; and as large, but at no granule.
+        for (base, length, is_whole) in [
+            (at, PAGE, false),
+            (at, bytes - PAGE, false),
+            (at + PAGE, 2 * bytes, false),
+            (at, bytes, true),
+        ] {
+            let fake = reaches(IPA + bytes);
+            let channel = fake.channel_of(BET3, size);
+            let what = format!("{size:?} {base:#x} {length:#x}");
+            let is_refused = |error: Option<Error>| match error {
+                Some(Error::Argument { what, .. }) => what == "the page is no whole granule",
+                _ => false,
+            };
+            let page = || host(base, length);
+            let mut runs = [PaRange::empty(Pa::new(0)); 8];
+            let unmapped = IpaRange::with_size(Ipa::new(IPA), bytes).unwrap();
+            let (rd, rec) = (rd(RD), RecGranule::new(delegated(A, bytes)));
+            let mut outcomes = vec![
+                ("clear", channel.clear_run_page(&mut page()).err()),
+                (
+                    "enter",
+                    channel.rec_enter(&rec, &mut page(), &EntryRecord::default(), |_| ()).err(),
+                ),
+                (
+                    "realm",
+                    channel
+                        .realm_create(
+                            &delegated(B, bytes),
+                            &mut page(),
+                            &RealmParamsPage::new_zeroed(),
+                        )
+                        .err(),
+                ),
+                ("unmap", channel.rtt_data_unmap_list(&rd, unmapped, &mut page(), &mut runs).err()),
+            ];
+            let mut list = page();
+            let list = channel.new_list(&mut list, BlockSize::Page);
+            #[expect(unsafe_code, reason = "the list is empty")]
+            // SAFETY: the list is empty.
+            let packed = unsafe { channel.rtt_data_map_packed(&rd, Ipa::new(IPA), list) };
+            outcomes.push(("packed", packed.err()));
+            for (command, error) in outcomes {
+                assert_eq!(is_refused(error), !is_whole, "{command}: {what}: {error:?}");
+            }
+            assert_eq!(fake.calls().is_empty(), !is_whole, "{what}");
+        }
+    }
+}
+
+/// Buffers of a device are whole granules, too.
+#[test]
+fn less_than_a_granule_is_no_buffer() {
+    let fake = reaches(IPA);
+    let channel = fake.channel_of(BET3, GranuleSize::Size16KiB);
+    let pdev = PdevGranule::new(delegated(RD, 0x4000));
+    let answer = (DevCommStatus::None, 0);
+    for (request, response, is_whole) in [
+        ((A, 0x3000), (B, 0x4000), false),
+        ((A, 0x4000), (B, 0x3000), false),
+        ((A + PAGE, 0x8000), (B, 0x4000), false),
+        ((A, 0x4000), (B + PAGE, 0x8000), false),
+        ((A, 0x4000), (B, 0x4000), true),
+    ] {
+        let (request, response) = (host(request.0, request.1), host(response.0, response.1));
+        let mut data = host(LIST & !0x3fff, 0x4000);
+        let mut buffers =
+            DevCommBuffers { data: &mut data, request: &mut { request }, response: &response };
+        let done = channel.pdev_communicate(&pdev, &mut buffers, answer);
+        assert_eq!(matches!(done, Err(Error::Argument { .. })), !is_whole, "{done:?}");
+    }
+    assert_eq!(fake.calls().len(), 1);
 }
