@@ -191,7 +191,8 @@ impl<'k, K: Kernel> Calls<'k, K> {
         let left = uapi::get_u64(&structure, std::mem::offset_of!(RmiPopulate, size));
         Ok(match self.generation.facts().populate {
             PopulateCall::ReturnsBytes(_) => u64::from(returned),
-            _ => size.saturating_sub(left),
+            // More than before is left over: that is no progress, and not none.
+            _ => size.wrapping_sub(left),
         })
     }
 

@@ -10,7 +10,7 @@
 //! [`RealmMemory::convert`] answers. KVM has no way to tell what a fault is for: a request of the
 //! Realm, an access to memory in the wrong state, or a page that cannot be had. So a ledger says
 //! which RAM is private, and a fault that asks for what is the case already is let pass once, and
-//! refused when it comes again at once.
+//! refused when it comes again at once, or again and again in turn with others.
 //!
 //! | memory model | to private | to shared |
 //! |---|---|---|
@@ -25,6 +25,7 @@
 
 mod convert;
 mod ledger;
+mod no_ops;
 mod slots;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -43,6 +44,7 @@ use crate::calls::Calls;
 use crate::error::CallError;
 use crate::kernel::Kernel;
 use ledger::Ledger;
+use no_ops::NoOps;
 use slots::Slots;
 
 /// Bytes of a page.
@@ -56,8 +58,8 @@ pub(crate) const PAGE: u64 = PAGE_BYTES as u64;
 pub struct RealmMemory {
     slots: Slots,
     ledger: Ledger,
-    /// The last fault of each vCPU, if it asked for what was the case already.
-    no_ops: BTreeMap<u64, MemoryFault>,
+    /// The last faults of each vCPU that asked for what was the case already.
+    no_ops: BTreeMap<u64, NoOps>,
     /// A call failed after something was changed.
     is_lost: bool,
 }

@@ -251,12 +251,13 @@ impl<'k, K: Kernel> RealmVcpu<'k, K> {
                 self.open = Open::Mapping;
             }
             Exit::Hypercall(call) => {
+                // First the refusing answer, which stays when something fails.
+                self.set_results(&[NOT_SUPPORTED])?;
                 for (number, argument) in (1..).zip(&mut call.arguments) {
                     if let Some(register) = Register::x(number) {
                         *argument = self.register(register)?;
                     }
                 }
-                self.set_results(&[NOT_SUPPORTED])?;
                 self.open = Open::Hypercall;
                 if self.context.shared_bit != 0 {
                     self.psci = call.psci().and_then(|psci| psci.waits_for());

@@ -229,8 +229,10 @@ fn a_kernel_that_reports_nonsense_is_not_believed() {
         (0x2000, Generation::V12),
         (0x800, Generation::V12),
         (0x800, Generation::V13),
-        // More is left than there was.
         (0xfff, Generation::V13),
+        // More is left than there was.
+        (0_u64.wrapping_sub(0x1000), Generation::V13),
+        (0x2000, Generation::V13),
     ] {
         let fixture = Fixture::new(generation);
         let created = fixture.plan(plan()).unwrap().create().unwrap();

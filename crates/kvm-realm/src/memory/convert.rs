@@ -102,8 +102,9 @@ impl RealmMemory {
     /// Answers a memory fault of the vCPU with this number. Its KVM_RUN is called again afterwards.
     ///
     /// Parts of the range that are no RAM are left out. A fault that asks for what is the case
-    /// already is let pass; when the next fault of that vCPU is the same, it is refused, unless
-    /// [`RealmMemory::has_progressed`] was called in between.
+    /// already is let pass; when the next fault of that vCPU is the same, or the same ones of up to
+    /// eight come 16 times in turn, it is refused, unless [`RealmMemory::has_progressed`] was
+    /// called in between.
     ///
     /// # Errors
     ///
@@ -144,8 +145,8 @@ impl RealmMemory {
             self.no_ops.remove(&vcpu);
             return Ok(Converted::Done { bytes: done });
         }
-        // It may be a fresh request for what is so, or another vCPU may have been first: once.
-        if self.no_ops.insert(vcpu, fault) == Some(fault) {
+        // It may be a fresh request for what is so, or another vCPU may have been first.
+        if self.no_ops.entry(vcpu).or_default().is_repeated(fault) {
             return Err(ConvertError::Repeated { range, to_private: fault.to_private });
         }
         Ok(Converted::AsItWas)

@@ -1,5 +1,5 @@
-//! Which numbers reach a kernel in the whole life of a Realm: those of its own generation, by the
-//! description of the interfaces, and none that only others have.
+//! Which numbers reach a kernel from the creation of a Realm to its end: those of its own
+//! generation, by the description of the interfaces, and none that only others have.
 
 use std::collections::BTreeSet;
 

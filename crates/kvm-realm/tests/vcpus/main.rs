@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod fixture;
+mod random;
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -217,6 +218,38 @@ fn hypercalls_have_their_registers_and_are_refused_without_an_answer() {
             assert_eq!(vcpu.run(), Ok(OFF), "{generation}");
             assert_eq!(vcpu.answer_hypercall([0; 4]), Err(AnswerError::NotAnExit(NotAnExit)));
         });
+    }
+}
+
+#[test]
+fn a_hypercall_whose_registers_cannot_be_read_is_refused() {
+    for (generation, name) in generations() {
+        // The run, X0, and X1 to X7.
+        for fail in 1..=8 {
+            let kernel = fake(name);
+            kernel.set_guest(|_| {
+                let mut steps = 0;
+                move |outcome: Outcome| {
+                    steps += 1;
+                    match (steps, outcome) {
+                        (1, _) => Action::Hypercall([0xc500_004b, 1, 2, 3, 4, 5, 6]),
+                        (2, Outcome::Registers([u64::MAX, 1, 2, 3])) => Action::SystemOff,
+                        wrong => panic!("{wrong:?}"),
+                    }
+                }
+            });
+            let machine = Machine::new(&kernel, generation, 1, Some((0xc500_0000, 0x100)));
+            machine.launched(|_, vcpus| {
+                let vcpu = &mut vcpus[0];
+                kernel.fail_call(kernel.calls().len() + fail, Errno::ENOMEM);
+                let Err(RunError::Call(error)) = vcpu.run() else { panic!("{generation}: {fail}") };
+                assert_eq!(error.errno, Errno::ENOMEM);
+                assert_eq!(vcpu.answer_hypercall([0; 4]), Err(AnswerError::NotAnExit(NotAnExit)));
+                if fail > 1 {
+                    assert_eq!(vcpu.run(), Ok(OFF), "{generation}: {fail}");
+                }
+            });
+        }
     }
 }
 
