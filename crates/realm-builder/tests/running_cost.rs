@@ -12,20 +12,20 @@ use realm_builder::{
 };
 use rmi_abi::rtt::Ripas;
 use rmi_abi::run::{EntryRecord, ExitReason};
-use rmi_abi::{Command, Dialect, Ipa, IpaRange};
+use rmi_abi::{Command, Dialect, GranuleSize, Ipa, IpaRange, Pa, PaRange};
 use rmi_conduits::counting::Counting;
 use rmi_host::command::SharedAccess;
 use rmi_host::{CountingLedger, Host, Undelegated};
 use rmm_model::{Action, GranulesPerCall, GuestCpu, Model, Options};
 use sro::{CallbackMemory, FixedPool, HostMemory, Pool, RecObject};
 
-const PAGE: u64 = 0x1000;
 const RAM: u64 = 0x4000_0000;
 /// Pages of RAM.
 const PAGES: u64 = 6 * 512;
 
-fn pages(first: u64, count: u64) -> IpaRange {
-    IpaRange::with_size(Ipa::new(RAM + first * PAGE), count * PAGE).unwrap()
+fn pages(granule: GranuleSize, first: u64, count: u64) -> IpaRange {
+    let page = granule.bytes();
+    IpaRange::with_size(Ipa::new(RAM + first * page), count * page).unwrap()
 }
 
 /// Something that a Realm causes, at a page, for a number of pages.
@@ -75,6 +75,7 @@ fn steps() -> impl Strategy<Value = Vec<(Step, u64, u64)>> {
 
 /// The host's memory, and the pieces that are promised.
 struct Supply {
+    granule: GranuleSize,
     memory: Undelegated,
     sizes: Sizes,
     turn: usize,
@@ -82,15 +83,19 @@ struct Supply {
 }
 
 impl Supply {
-    fn promise(&mut self) -> Option<rmi_abi::PaRange> {
+    fn promise(&mut self) -> Option<PaRange> {
         let size = *self.sizes.get(self.turn % self.sizes.len()).unwrap();
         self.turn += 1;
+        let page = self.granule.bytes();
+        // Of 16 KiB, 2,048 make a block.
+        let entries = if self.granule == GranuleSize::Size16KiB { 2048 } else { 512 };
+        let of = |pages| page * if pages == 512 { entries } else { pages };
         let piece = size.and_then(|(count, align, gap)| {
-            let base = self.memory.base().align_up(align * PAGE).unwrap();
+            let base = self.memory.base().align_up(of(align)).unwrap();
             let skip = base.checked_offset_from(self.memory.base()).unwrap();
-            let skip = skip + if gap { align * PAGE } else { 0 };
+            let skip = skip + if gap { of(align) } else { 0 };
             let _ = self.memory.take_front(skip)?.into_raw();
-            self.memory.take_front(count * PAGE)
+            self.memory.take_front(of(count))
         });
         let range = piece.as_ref().map(Undelegated::range);
         self.promised.push_back(piece);
@@ -170,7 +175,8 @@ impl Fixture<'_> {
 
     /// Does a step, and compares the predicted calls with the counted ones.
     fn step(&mut self, step: Step, first: u64, count: u64) -> Result<(), TestCaseError> {
-        let (range, limits) = (pages(first, count), self.limits);
+        let granule = self.supply.granule;
+        let (range, limits) = (pages(granule, first, count), self.limits);
         match step {
             Step::Undelegate => {
                 self.pool.undelegate(self.realm.rmm());
@@ -191,7 +197,7 @@ impl Fixture<'_> {
             Step::SetEmpty => self.ask_for_empty(range),
             _ => {}
         }
-        let at = |offset| Ipa::new(range.base().raw() + offset % count * PAGE + 0x123);
+        let at = |offset| Ipa::new(range.base().raw() + offset % count * granule.bytes() + 0x123);
         let Self { realm, pool, supply, .. } = self;
         let mut supplied = |_: &mut dyn HostMemory, _| supply.promise();
         let cost = match step {
@@ -237,8 +243,7 @@ impl Fixture<'_> {
 }
 
 fn check(
-    options: Options,
-    limits: Limits,
+    (options, limits, granule): (Options, Limits, GranuleSize),
     steps: Vec<(Step, u64, u64)>,
     sizes: Sizes,
 ) -> Result<(), TestCaseError> {
@@ -246,11 +251,14 @@ fn check(
     let conduit = Counting::new(&model);
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
-    let mut pool = test_support::pool::<64>(&mut memory, 512 * PAGE);
+    let mut pool = FixedPool::<64>::new();
+    pool.set_granule_size(granule);
+    let bytes = Pool::pages_bytes(granule) + 512 * granule.bytes();
+    pool.add(memory.take_front(bytes).unwrap()).unwrap();
     let platform = Host::new(&conduit, &model).with_ledger(&ledger);
-    let rmm = test_support::open(platform, &mut pool);
+    let rmm = test_support::open_with(platform, granule, &mut pool);
     let mut realm =
-        Realm::create(&rmm, &RealmConfig::new(40), Records::growing(), &mut pool).unwrap();
+        Realm::create(&rmm, &RealmConfig::new(42), Records::growing(), &mut pool).unwrap();
     let start = RecStart { runnable: true, pc: Ipa::new(0), gprs: [0; 8] };
     let rec = realm.create_rec(&mut pool, &start).unwrap();
     let actions = Arc::new(Mutex::new(VecDeque::new()));
@@ -258,8 +266,8 @@ fn check(
     let guest = move |_: &GuestCpu| queue.lock().unwrap().pop_front().unwrap_or(Action::Spin);
     model.set_guest(realm.rd().pa(), 0, Box::new(guest));
     let realm = realm.activate().unwrap();
-    let run_page = memory.take_front(PAGE).unwrap();
-    let supply = Supply { memory, sizes, turn: 0, promised: VecDeque::new() };
+    let run_page = memory.take_front(granule.bytes()).unwrap();
+    let supply = Supply { granule, memory, sizes, turn: 0, promised: VecDeque::new() };
     let conduit = &conduit;
     let mut fixture = Fixture { realm, rec, run_page, pool, supply, actions, conduit, limits };
     for (step, first, count) in steps {
@@ -283,28 +291,30 @@ fn check(
     Ok(())
 }
 
-/// An RMM of a kind: of 1.0; of 2.0 that takes a granule in a call and ends at tables; or ranges.
-fn machine(kind: u8) -> (Options, Limits) {
+/// An RMM of a kind: of 1.0; of 2.0 that takes a granule in a call and ends at tables; or ranges,
+/// with granules of each size.
+fn machine(kind: u8) -> (Options, Limits, GranuleSize) {
+    let small = GranuleSize::Size4KiB;
+    let mut options = Options::new(Dialect::V2_0Bet3).range_capable().with_all_granules();
+    options.granules_per_call = GranulesPerCall::All;
+    options.dram = PaRange::with_size(Pa::new(0x8000_0000), 24 << 30).unwrap();
     match kind {
-        0 => (Options::new(Dialect::V1_0), Limits::ENTRY_BY_ENTRY),
-        1 => (Options::new(Dialect::TfRmm2026_07), Limits::ONE_BY_ONE),
-        _ => {
-            let mut options = Options::new(Dialect::V2_0Bet3).range_capable();
-            options.granules_per_call = GranulesPerCall::All;
-            (options, Limits::RANGES)
-        }
+        0 => (Options::new(Dialect::V1_0), Limits::ENTRY_BY_ENTRY, small),
+        1 => (Options::new(Dialect::TfRmm2026_07), Limits::ONE_BY_ONE, small),
+        2 => (options, Limits::RANGES, small),
+        3 => (options, Limits::RANGES, GranuleSize::Size16KiB),
+        _ => (options, Limits::RANGES, GranuleSize::Size64KiB),
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn a_running_realm_takes_the_predicted_calls(
-        kind in 0u8..3,
+        kind in 0u8..5,
         steps in steps(),
         sizes in sizes(),
     ) {
-        let (options, limits) = machine(kind);
-        check(options, limits, steps, sizes)?;
+        check(machine(kind), steps, sizes)?;
     }
 }
