@@ -152,7 +152,7 @@ fn twice_on_one_session() {
 /// predicted, none fails, and no leaf table has a second fault.
 #[test]
 fn calls_are_as_predicted() {
-    let kinds = rmm_model::Options::DIALECTS.map(rmm_model::Options::new);
+    let kinds = Dialect::ALL.map(rmm_model::Options::new);
     let ranges = rmm_model::Options::new(Dialect::V2_0Bet3).range_capable();
     for rmm in kinds.into_iter().chain([ranges]) {
         let options = options("vcpus=2");
