@@ -178,6 +178,8 @@ fn each_call_is_traced() {
 fn no_call_fails_and_the_probe_is_named() {
     for dialect in NAMES {
         let (out, _) = good(&["--ram", "8", "--dialect", dialect]);
+        // The session has found the dialect that the model plays.
+        assert!(out.contains(&format!("\nrmm      dialect {dialect}, ")), "{out}");
         let table = out.lines().skip_while(|line| !line.starts_with("SMCs "));
         let rows: Vec<_> = table.take_while(|line| !line.starts_with("balance")).collect();
         for row in rows.iter().skip(1) {

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod dialects;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -35,63 +37,23 @@ fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Whether a line of code makes a difference between dialects. Naming one is no difference.
-fn matches_a_dialect(line: &str) -> bool {
-    let is_named = ["Dialect::V", "Dialect::TfRmm"].iter().any(|name| line.contains(name));
-    let decides = ["==", "!=", "=>", "matches!", " | "].iter().any(|sign| line.contains(sign));
-    let compares = ["dialect ==", "dialect !=", "dialect() ==", "dialect() !=", "dialect as u8"];
-    is_named && decides
-        || line.contains("is_2_0()")
-        || compares.iter().any(|comparison| line.contains(comparison))
-}
-
-/// The lines of a source that make a difference between dialects, by their numbers.
-fn differences(source: &str) -> Vec<usize> {
-    let code = source.lines().take_while(|line| line.trim() != "#[cfg(test)]");
-    (1..)
-        .zip(code)
-        .filter(|(_, line)| !line.trim_start().starts_with("//") && matches_a_dialect(line))
-        .map(|(number, _)| number)
-        .collect()
-}
-
 #[test]
 fn above_rmi_host_no_dialect_is_matched_or_compared() {
     let crates = entries(&root().join("crates"));
     let above = crates.iter().filter(|path| !KNOW_DIALECTS.iter().any(|name| path.ends_with(name)));
     let mut files = Vec::new();
     above.for_each(|library| sources(&library.join("src"), &mut files));
-    sources(&root().join("src"), &mut files);
-    assert!(files.len() > 50, "{files:?}");
+    for others in ["src", "examples", "benches"] {
+        sources(&root().join(others), &mut files);
+    }
+    assert!(files.len() > 100, "{files:?}");
     for file in files {
-        let lines = differences(&fs::read_to_string(&file).unwrap());
-        assert_eq!(lines, [], "{}", file.display());
+        let found = dialects::differences(&fs::read_to_string(&file).unwrap());
+        assert_eq!(found, [""; 0], "{}", file.display());
     }
     // The test finds them where they belong.
-    let table = fs::read_to_string(root().join("crates/rmi-abi/src/rtt.rs")).unwrap();
-    assert!(differences(&table).len() > 1);
-}
-
-#[test]
-fn naming_a_dialect_is_no_difference() {
-    for line in [
-        "let dialect = Dialect::TfRmm2026_07;",
-        "//! match Dialect::V1_0 => 1",
-        "let known = from_index(code).unwrap_or(Dialect::V2_0Bet3);",
-        "dialect.has_lpa2_flag()",
-    ] {
-        assert_eq!(differences(line), [], "{line}");
-    }
-    for line in [
-        "if dialect == wanted {",
-        "matches!(dialect, Dialect::V1_0)",
-        "Dialect::V1_0 => 1,",
-        "let v2 = dialect.is_2_0();",
-        "rmm.dialect() != Dialect::V2_0Bet3",
-    ] {
-        assert_eq!(differences(line), [1], "{line}");
-    }
-    assert_eq!(differences("#[cfg(test)]\nif dialect == wanted {"), []);
+    let table = fs::read_to_string(root().join("crates/rmi-abi/src/dialect.rs")).unwrap();
+    assert!(dialects::differences(&table).len() > 5);
 }
 
 /// The dependencies of a library crate, as its manifest has them.
