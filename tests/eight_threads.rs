@@ -1,5 +1,6 @@
 //! Eight threads, one session: each builds, runs and tears down Realms of its own, and delegates
-//! and undelegates between them. All memory comes back to the host.
+//! and undelegates between them. All memory comes back to the host. In every dialect, and where an
+//! RMM has granules of 16 KiB and 64 KiB, with these.
 //!
 //! `REALM_SDK_SOAK_REALMS` sets how many Realms each thread builds and tears down (6 by default).
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
@@ -7,8 +8,10 @@
 use std::thread;
 
 use realm_sdk::abi::realm::OptionalParameter;
-use realm_sdk::abi::{Dialect, Ipa};
-use realm_sdk::builder::{Content, Realm, RealmConfig, RealmStorage, RecStart, Region};
+use realm_sdk::abi::{Dialect, GranuleSize, Ipa};
+use realm_sdk::builder::{
+    Content, FixedRecords, Realm, RealmConfig, RecStart, Records, Region, ShadowTable,
+};
 use realm_sdk::conduits::counting::Counting;
 use realm_sdk::host::{
     CountingLedger, FixedQuarantine, Host, Platform, RetryBudget, Rmm, SessionOptions, Undelegated,
@@ -16,8 +19,10 @@ use realm_sdk::host::{
 use realm_sdk::rec::{Answer, Exit, Rec};
 use realm_sdk::sro::{CallbackMemory, FixedPool, Pool, open};
 use rmm_model::{Action, Model, Options, Script};
+use test_support::Scale;
 
-const MIB: u64 = 1 << 20;
+/// Where each Realm has its image; the rest of its memory is a block behind.
+const RAM: u64 = 0x4000_0000;
 
 /// Builds, runs and tears down one Realm with two RECs, which run at the same time.
 ///
@@ -31,6 +36,8 @@ fn run_realm<P: Platform + Sync>(
 where
     P::Conduit: Sync,
 {
+    let scale = Scale::new(rmm.granule_size());
+    let page = scale.page;
     let mut config = RealmConfig::new(40);
     if OptionalParameter::Vmid.exists_in(rmm.dialect()) {
         config.vmid = vmid;
@@ -40,26 +47,30 @@ where
     let mut returned = Vec::new();
     let mut take = |bytes| memory.take_front(bytes).unwrap();
     let mut pool = FixedPool::<16>::new();
-    pool.add(take(Pool::PAGES)).unwrap();
-    pool.add(take(64 << 12)).unwrap();
-    let run_pages = [take(0x1000), take(0x1000)];
-    let mut storage = RealmStorage::<16, 8>::new();
-    let mut realm = Realm::create(rmm, &config, &mut storage, &mut pool).unwrap();
-    let image = [0x5a; 0x3000];
+    pool.set_granule_size(scale.granule);
+    pool.add(take(Pool::pages_bytes(scale.granule))).unwrap();
+    pool.add(take(64 * page)).unwrap();
+    let run_pages = [take(page), take(page)];
+    let parts = scale.shadow_tables(16);
+    let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(parts).collect();
+    let mut fixed = FixedRecords::new();
+    let records = Records::new(&mut fixed, &mut tables, &mut []);
+    let mut realm = Realm::create(rmm, &config, records, &mut pool).unwrap();
+    let image = vec![0x5a; usize::try_from(3 * page).unwrap()];
     let mut regions = [
-        Region::new(Ipa::new(0x4000_0000), take(0x3000), Content::Measured(&image)),
-        Region::new(Ipa::new(0x4020_0000), memory.take(), Content::Unspecified),
+        Region::new(Ipa::new(RAM), take(3 * page), Content::Measured(&image)),
+        Region::new(Ipa::new(RAM + scale.block), memory.take(), Content::Unspecified),
     ];
     realm.populate(&mut pool, &mut regions).unwrap();
     let objects = [true, false].map(|runnable| {
-        let start = RecStart { runnable, pc: Ipa::new(0x4000_0000), gprs: [0; 8] };
+        let start = RecStart { runnable, pc: Ipa::new(RAM), gprs: [0; 8] };
         realm.create_rec(&mut pool, &start).unwrap()
     });
     let uart = Ipa::new(0x80_0900_0000);
     let rd = realm.rd().pa();
     let hello = |n| Action::Store { ipa: uart, bytes: 1, value: n };
     let mut first: Vec<_> = (0..20).map(hello).collect();
-    first.insert(0, Action::psci_cpu_on(1, 0x4000_0000, 0));
+    first.insert(0, Action::psci_cpu_on(1, RAM, 0));
     first.push(Action::psci_cpu_off());
     let mut second: Vec<_> = (20..40).map(hello).collect();
     second.push(Action::psci_cpu_off());
@@ -135,49 +146,62 @@ fn eight_threads_share_a_session() {
         .ok()
         .and_then(|realms| realms.parse().ok())
         .unwrap_or(6);
-    for (dialect, ranges) in [
-        (Dialect::TfRmm2026_07, false),
-        (Dialect::V2_0Bet3, true),
-        (Dialect::V2_0Bet1, false),
-        (Dialect::V2_0Bet0, true),
-        (Dialect::V1_0, false),
-    ] {
-        let mut options = Options::new(dialect);
-        if dialect.is_2_0() {
-            options.yield_every = std::num::NonZeroU32::new(7);
-            options.busy_every = std::num::NonZeroU32::new(5);
-        }
-        let model = Model::new(if ranges { options.range_capable() } else { options }).unwrap();
-        let conduit = Counting::new(&model);
-        let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<8>::new());
-        let mut memory = model.take_memory();
-        let pages = memory.take_front(Pool::PAGES).unwrap();
-        let mut pool = FixedPool::<2>::new();
-        pool.add(pages).unwrap();
-        let mut session = SessionOptions::default();
-        session.retry_budget = RetryBudget { busy: 100_000, ..RetryBudget::default() };
-        let platform =
-            Host::new(&conduit, &model).with_ledger(&ledger).with_quarantine(&quarantine);
-        let rmm = open(platform, session, &mut pool).unwrap();
-        let shares: Vec<_> = (0..8).map(|_| memory.take_back(4 * MIB).unwrap()).collect();
-        thread::scope(|scope| {
-            for (vmid, mut share) in (1..).zip(shares) {
-                let (rmm, model) = (&rmm, &model);
-                scope.spawn(move || {
-                    for _ in 0..realms {
-                        share = run_realm(rmm, model, share, vmid);
-                        let delegated = rmm.delegate(share).unwrap();
-                        share = rmm.undelegate(delegated).unwrap();
-                    }
-                });
-            }
-        });
-        let balance = ledger.balance();
-        assert_eq!(balance.outstanding(), 0, "{balance}");
-        assert_eq!((balance.quarantined, balance.dropped_operations), (0, 0));
-        assert_eq!(balance.donated, balance.reclaimed);
-        let census = model.census();
-        assert_eq!((census.undelegated, model.open_operations()), (census.total, 0));
-        pool.drain(&rmm, &mut |_| {});
+    let mut ranges = [false, true].into_iter().cycle();
+    for dialect in Dialect::ALL {
+        share_a_session(dialect, GranuleSize::Size4KiB, ranges.next().unwrap(), realms);
     }
+    // On an RMM that takes ranges, and on one that does not.
+    for granule in [GranuleSize::Size16KiB, GranuleSize::Size64KiB] {
+        for dialect in Options::DIALECTS {
+            share_a_session(dialect, granule, ranges.next().unwrap(), realms.div_ceil(6));
+        }
+        ranges.next();
+    }
+}
+
+fn share_a_session(dialect: Dialect, granule: GranuleSize, ranges: bool, realms: u32) {
+    let page = granule.bytes();
+    let mut options = Options::new(dialect);
+    if granule != GranuleSize::Size4KiB {
+        options = options.with_all_granules();
+    }
+    if dialect.is_2_0() {
+        options.yield_every = std::num::NonZeroU32::new(7);
+        options.busy_every = std::num::NonZeroU32::new(5);
+    }
+    let model = Model::new(if ranges { options.range_capable() } else { options }).unwrap();
+    let conduit = Counting::new(&model);
+    let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<8>::new());
+    let mut memory = model.take_memory();
+    let pages = memory.take_front(Pool::pages_bytes(granule)).unwrap();
+    let mut pool = FixedPool::<2>::new();
+    pool.set_granule_size(granule);
+    pool.add(pages).unwrap();
+    let mut session = SessionOptions::default();
+    session.granule_size = granule;
+    session.retry_budget = RetryBudget { busy: 100_000, ..RetryBudget::default() };
+    let platform = Host::new(&conduit, &model).with_ledger(&ledger).with_quarantine(&quarantine);
+    let rmm = open(platform, session, &mut pool).unwrap();
+    // Large enough for the pool, the image and more than 100 pages behind it.
+    let bytes = if granule == GranuleSize::Size4KiB { 1024 * page } else { 256 * page };
+    let shares: Vec<_> = (0..8).map(|_| memory.take_back(bytes).unwrap()).collect();
+    thread::scope(|scope| {
+        for (vmid, mut share) in (1..).zip(shares) {
+            let (rmm, model) = (&rmm, &model);
+            scope.spawn(move || {
+                for _ in 0..realms {
+                    share = run_realm(rmm, model, share, vmid);
+                    let delegated = rmm.delegate(share).unwrap();
+                    share = rmm.undelegate(delegated).unwrap();
+                }
+            });
+        }
+    });
+    let balance = ledger.balance();
+    assert_eq!(balance.outstanding(), 0, "{balance}");
+    assert_eq!((balance.quarantined, balance.dropped_operations), (0, 0));
+    assert_eq!(balance.donated, balance.reclaimed);
+    let census = model.census();
+    assert_eq!((census.undelegated, model.open_operations()), (census.total, 0));
+    pool.drain(&rmm, &mut |_| {});
 }

@@ -60,6 +60,13 @@ fn nothing_is_lost_on_a_busy_rmm_that_yields_with_one_list_register() {
 }
 
 #[test]
+fn nothing_is_lost_in_the_other_dialects() {
+    for dialect in ["2.0-bet0", "2.0-bet1", "1.0"] {
+        assert_good(&["--seconds", "2", "--seed", "5", "--dialect", dialect]);
+    }
+}
+
+#[test]
 fn bad_input_is_one_line() {
     for (args, said) in [
         (&["--dialect", "1.1"][..], "tf-rmm-2026-07, 2.0-bet3, 2.0-bet1, 2.0-bet0 and 1.0"),

@@ -5,12 +5,14 @@
 use std::path::Path;
 use std::process::Command;
 
+use realm_sdk::abi::Dialect;
+
 /// Runs the example, which cargo builds before it runs the tests, and returns what it prints.
-fn run() -> String {
+fn run(dialect: &str) -> String {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();
     let example = profile.join("examples").join(format!("vmm{}", std::env::consts::EXE_SUFFIX));
-    let output = Command::new(example).output().unwrap();
+    let output = Command::new(example).arg(dialect).output().unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
     assert_eq!((output.status.code(), err.as_str()), (Some(0), ""));
     String::from_utf8(output.stdout).unwrap()
@@ -18,7 +20,15 @@ fn run() -> String {
 
 #[test]
 fn two_realms_run_to_their_end_and_all_memory_is_back() {
-    let out = run();
+    for dialect in Dialect::ALL {
+        two_realms(dialect);
+    }
+}
+
+fn two_realms(dialect: Dialect) {
+    let out = run(dialect.name());
+    let found = format!("vmm  | the RMM has dialect {dialect}");
+    assert!(out.lines().any(|line| line == found), "{out}");
     // Once before the reset, and once after it.
     for line in [
         "vmm  | shared: 16 KiB at 0x40200000",

@@ -2,7 +2,7 @@
 //! interrupt controller, a UART, a disk behind a shared buffer, memory that is unplugged, a pause,
 //! a reset and a shutdown.
 //!
-//! `cargo run --release --example vmm`
+//! `cargo run --release --example vmm [-- DIALECT]`
 
 #[path = "../shared/cpus.rs"]
 mod cpus;
@@ -32,7 +32,9 @@ use vmm::Vmm;
 /// Runs one Realm, and the next one after a reset, until one turns itself off.
 fn main() -> Result<ExitCode, Error> {
     // On hardware: the SMC instruction, and memory of the host's allocator.
-    let mut options = Options::new(Dialect::TfRmm2026_07);
+    // The name of a dialect is the only argument, for the model: the session finds it out.
+    let dialect = std::env::args().nth(1).map_or(Ok(Dialect::TfRmm2026_07), |name| name.parse())?;
+    let mut options = Options::new(dialect);
     options.dram = PaRange::with_size(options.dram.base(), 64 << 20)?;
     let Ok(model) = Model::new(options) else { unreachable!("a valid model") };
     let machine = model.calling_cpu(|| CPU.get().into());

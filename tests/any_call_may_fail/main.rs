@@ -188,7 +188,8 @@ fn sound_2_no_answer_at_any_call() {
         at_every_call(dialect, Fault::Instead(NOT_SENT));
     }
     for [x0, ..] in [NO_ANSWER, NOT_SENT] {
-        for (dialect, stride) in [(Dialect::TfRmm2026_07, 5), (Dialect::V1_0, 401)] {
+        for dialect in DIALECTS {
+            let stride = if dialect.is_2_0() { 5 } else { 401 };
             for at in (0..24 * stride).step_by(usize::try_from(stride).unwrap()) {
                 let scenario =
                     Scenario::new(dialect).with_fault_from(at, Fault::Instead(answer(x0, 0)));
@@ -209,18 +210,22 @@ fn granule_by_granule() {
         Fault::Instead(answer(word(Status::Incomplete), 0x44)),
         Fault::Afterwards(answer(word(Status::Success), u64::MAX)),
     ];
+    let mut dialects = Options::DIALECTS.into_iter().cycle();
     for (fault, first) in faults.into_iter().zip([0, 17, 31, 53]) {
         for at in (first..3600).step_by(89) {
-            let scenario = Scenario::new(Dialect::TfRmm2026_07).one_by_one().with_fault(at, fault);
+            let dialect = dialects.next().unwrap();
+            let scenario = Scenario::new(dialect).one_by_one().with_fault(at, fault);
             check(
-                Dialect::TfRmm2026_07,
+                dialect,
                 &scenario.run().0,
                 fault,
-                &format!("granule by granule, call {at}, {fault:x?}"),
+                &format!("{dialect}, granule by granule, call {at}, {fault:x?}"),
             );
         }
     }
-    assert_eq!(Scenario::new(Dialect::TfRmm2026_07).one_by_one().run().0, Ending::GOOD);
+    for dialect in DIALECTS {
+        assert_eq!(Scenario::new(dialect).one_by_one().run().0, Ending::GOOD, "{dialect}");
+    }
 }
 
 /// What else an RMM of 2.0 is allowed to do: yield and be continued, ask for more memory, ask for
@@ -281,7 +286,8 @@ fn the_rmm_gives_only_one_answer() {
         0x10d,
         0x20d,
     ] {
-        for (dialect, stride) in [(Dialect::TfRmm2026_07, 3), (Dialect::V1_0, 397)] {
+        for dialect in DIALECTS {
+            let stride = if dialect.is_2_0() { 3 } else { 397 };
             for at in (0..30 * stride).step_by(usize::try_from(stride).unwrap()) {
                 let scenario =
                     Scenario::new(dialect).with_fault_from(at, Fault::Instead(answer(x0, 0)));

@@ -255,23 +255,21 @@ fn boots(dialect: Dialect, list_registers: u8, splits_eoi: bool, threads: Thread
 
 #[test]
 fn with_4_list_registers() {
-    for dialect in [Dialect::TfRmm2026_07, Dialect::V2_0Bet0, Dialect::V1_0] {
+    for dialect in Dialect::ALL {
         boots(dialect, 4, false, Threads::One);
     }
 }
 
 #[test]
 fn with_1_list_register() {
-    for dialect in [Dialect::V2_0Bet1, Dialect::V2_0Bet3, Dialect::V1_0] {
+    for dialect in Dialect::ALL {
         boots(dialect, 1, false, Threads::One);
     }
 }
 
 #[test]
 fn with_deactivation_apart_from_priority_drop() {
-    for (list_registers, dialect) in
-        [1, 2, 4, 16].into_iter().zip([Dialect::V2_0Bet3, Dialect::V1_0].into_iter().cycle())
-    {
+    for (list_registers, dialect) in [1, 2, 4, 16, 3].into_iter().zip(Dialect::ALL) {
         boots(dialect, list_registers, true, Threads::One);
     }
 }
@@ -281,6 +279,9 @@ fn on_two_threads() {
     for (dialect, list_registers, splits_eoi) in [
         (Dialect::V2_0Bet3, 1, false),
         (Dialect::V1_0, 4, false),
+        (Dialect::V2_0Bet0, 4, false),
+        (Dialect::V2_0Bet1, 1, true),
+        (Dialect::TfRmm2026_07, 4, true),
         (Dialect::V1_0, 1, true),
         (Dialect::V2_0Bet3, 4, true),
     ] {

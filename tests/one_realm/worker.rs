@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::thread;
 
-use realm_sdk::abi::address::MIN_GRANULE as PAGE;
 use realm_sdk::abi::{Ipa, IpaRange};
 use realm_sdk::builder::{
     Active, BuildError, ConvertStopped, FoldPolicy, Realm, Reclaimed, RegionProblem, Served,
@@ -13,7 +12,9 @@ use realm_sdk::host::granules::{AnyGranules, HostOwned};
 use realm_sdk::host::{Platform, Undelegated};
 use realm_sdk::sro::{CallbackMemory, GranuleSet, GrowingPool};
 
-use crate::{AREA, BLOCK, PROTECTED, UNPROTECTED};
+use test_support::Scale;
+
+use crate::{PROTECTED, UNPROTECTED, marks};
 
 pub(crate) type Heap = GranuleSet<HostOwned, Vec<AnyGranules>>;
 
@@ -42,11 +43,11 @@ impl Dice {
     }
 
     /// Pages, in most cases few of them, or whole blocks; somewhere in the area at `base`.
-    fn range(&mut self, base: u64) -> IpaRange {
-        let unit = if self.roll(6) == 0 { BLOCK } else { PAGE };
-        let most = if unit == BLOCK { 2 } else { self.pick(&[4, 64, 600]) };
+    fn range(&mut self, base: u64, scale: Scale) -> IpaRange {
+        let unit = if self.roll(6) == 0 { scale.block } else { scale.page };
+        let most = if unit == scale.block { 2 } else { self.pick(&[4, 64, 600]) };
         let bytes = unit * (1 + self.roll(most));
-        let at = unit * self.roll((AREA - bytes) / unit + 1);
+        let at = unit * self.roll((crate::area(scale) - bytes) / unit + 1);
         IpaRange::with_size(Ipa::new(base + at), bytes).unwrap()
     }
 }
@@ -57,14 +58,16 @@ pub(crate) struct Worker<'w, 'r, P: Platform> {
     pub(crate) pool: GrowingPool,
     pub(crate) heap: Heap,
     pub(crate) dice: Dice,
+    pub(crate) scale: Scale,
     pub(crate) done: u32,
 }
 
 /// Memory of at most `bytes` bytes, as contiguous as available.
-fn take_up_to(heap: &mut Heap, bytes: u64) -> Option<Undelegated> {
-    let (_, run) = heap.longest_run(PAGE)?;
-    let alignment = if bytes >= BLOCK && run >= 2 * BLOCK { BLOCK } else { PAGE };
-    heap.take(bytes.min(run), alignment).or_else(|| heap.take(bytes.min(run), PAGE))
+fn take_up_to(heap: &mut Heap, bytes: u64, scale: Scale) -> Option<Undelegated> {
+    let Scale { page, block, .. } = scale;
+    let (_, run) = heap.longest_run(page)?;
+    let alignment = if bytes >= block && run >= 2 * block { block } else { page };
+    heap.take(bytes.min(run), alignment).or_else(|| heap.take(bytes.min(run), page))
 }
 
 /// The outcome of an operation.
@@ -92,8 +95,8 @@ fn settle(result: Result<(), impl Into<BuildError>>) -> Outcome {
 impl<P: Platform> Worker<'_, '_, P> {
     pub(crate) fn work(&mut self, rounds: u64) {
         for _ in 0..rounds {
-            let (kind, range) = (self.dice.roll(16), self.dice.range(PROTECTED));
-            let shared = self.dice.range(UNPROTECTED);
+            let (kind, range) = (self.dice.roll(16), self.dice.range(PROTECTED, self.scale));
+            let shared = self.dice.range(UNPROTECTED, self.scale);
             let mut operate = || match kind {
                 0..=2 => self.serve(range),
                 3 => self.map(range),
@@ -118,12 +121,13 @@ impl<P: Platform> Worker<'_, '_, P> {
 
     fn serve(&mut self, window: IpaRange) -> Outcome {
         let Self { realm, pool, heap, dice, .. } = self;
+        let scale = self.scale;
         let at = window.base().raw() + dice.roll(window.bytes());
         let (mut back, mut allowance) = (Vec::new(), dice.roll(6));
         let supply = |void: IpaRange| {
             allowance = allowance.checked_sub(1)?;
-            let bytes = if dice.roll(2) == 0 { PAGE } else { void.bytes() };
-            take_up_to(heap, bytes)
+            let bytes = if dice.roll(2) == 0 { scale.page } else { void.bytes() };
+            take_up_to(heap, bytes, scale)
         };
         let served = realm.serve_fault(
             &mut CallbackMemory::new(pool, supply, |memory| {
@@ -143,7 +147,9 @@ impl<P: Platform> Worker<'_, '_, P> {
     }
 
     fn map(&mut self, range: IpaRange) -> Outcome {
-        let Some(memory) = take_up_to(&mut self.heap, range.bytes()) else { return Outcome::Taken };
+        let Some(memory) = take_up_to(&mut self.heap, range.bytes(), self.scale) else {
+            return Outcome::Taken;
+        };
         match self.realm.map(&mut self.pool, range.base(), memory) {
             Ok(()) => Outcome::Done,
             Err(failed) => {
@@ -154,8 +160,9 @@ impl<P: Platform> Worker<'_, '_, P> {
     }
 
     fn map_scattered(&mut self, range: IpaRange) -> Outcome {
-        let pages = (range.bytes() / PAGE).min(24);
-        let mut memory: Vec<_> = (0..pages).map_while(|_| self.heap.take(PAGE, PAGE)).collect();
+        let page = self.scale.page;
+        let pages = (range.bytes() / page).min(24);
+        let mut memory: Vec<_> = (0..pages).map_while(|_| self.heap.take(page, page)).collect();
         if self.dice.roll(2) == 0 {
             memory.reverse();
         }
@@ -188,14 +195,16 @@ impl<P: Platform> Worker<'_, '_, P> {
         settle(folded.map(|_| ()))
     }
 
-    /// Shares memory in which every page contains the address where it is to be mapped.
+    /// Shares memory in which every page that is [marked](marks) contains the address where it is
+    /// to be mapped.
     pub(crate) fn share(&mut self, range: IpaRange) -> Outcome {
-        let Some(mut memory) = take_up_to(&mut self.heap, range.bytes()) else {
+        let Some(mut memory) = take_up_to(&mut self.heap, range.bytes(), self.scale) else {
             return Outcome::Taken;
         };
-        for offset in (0..memory.bytes()).step_by(0x1000) {
-            let word = (range.base().raw() + offset).to_le_bytes();
-            self.realm.rmm().write_host(&mut memory, offset, &word).unwrap();
+        let base = range.base().raw();
+        for place in marks(self.scale, base, base + memory.bytes()) {
+            let word = place.to_le_bytes();
+            self.realm.rmm().write_host(&mut memory, place - base, &word).unwrap();
         }
         let access = SharedAccess::MEMORY;
         match self.realm.share(&mut self.pool, range.base(), memory, access) {
@@ -207,15 +216,16 @@ impl<P: Platform> Worker<'_, '_, P> {
         }
     }
 
-    /// Shares the memory that a range has, and maps memory for some of what it does not have. Every
-    /// page contains its address, as in `share`.
+    /// Shares the memory that a range has, and maps memory for some of what it does not have. The
+    /// pages contain their addresses, as in `share`.
     fn convert_to_shared(&mut self, range: IpaRange) -> Outcome {
         let Self { realm, pool, heap, dice, .. } = self;
+        let scale = self.scale;
         let heap = RefCell::new(heap);
         let mut allowance = dice.roll(3);
         let supply = |void: IpaRange| {
             allowance = allowance.checked_sub(1)?;
-            take_up_to(&mut heap.borrow_mut(), void.bytes())
+            take_up_to(&mut heap.borrow_mut(), void.bytes(), scale)
         };
         let give_back = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
         let access = SharedAccess::MEMORY;
@@ -235,8 +245,8 @@ impl<P: Platform> Worker<'_, '_, P> {
             }
         };
         assert_eq!(top.checked_offset_from(range.base()), Some(bytes));
-        for offset in (0..bytes).step_by(0x1000) {
-            let place = range.base().raw() + offset - PROTECTED + UNPROTECTED;
+        let base = range.base().raw() - PROTECTED + UNPROTECTED;
+        for place in marks(scale, base, base + bytes) {
             while let Err(error) = realm.write_shared(Ipa::new(place), &place.to_le_bytes()) {
                 match error {
                     BuildError::Contended { .. } => thread::yield_now(),
