@@ -146,7 +146,7 @@ pub struct Options {
 
 /// 4 KiB granules; SHA-256 and SHA-512; 2^10 - 1 RECs; 30-bit L0 GPT regions; 48-bit physical
 /// addresses.
-const FEATURE_1: u64 = 1 << 0 | 1 << 3 | 1 << 5 | 10 << 6 | 5 << 14;
+const FEATURE_1: u64 = 1 | 1 << 3 | 1 << 5 | 10 << 6 | 5 << 14;
 /// `GRAN_SZ_4KB`, `GRAN_SZ_16KB` and `GRAN_SZ_64KB` of feature register 1.
 const FEATURE_1_GRANULES: u64 = 0b111;
 /// 48-bit IPAs; SVE with vectors of 512 bits; 6 breakpoints and 4 watchpoints. No LPA2, no PMU.
@@ -458,6 +458,7 @@ impl core::error::Error for OptionsError {}
 
 #[cfg(test)]
 mod tests {
+    use rmi_abi::feature::Pps;
     use rmi_abi::realm::HashAlgorithm;
 
     use super::*;
@@ -476,10 +477,47 @@ mod tests {
             assert!(!features.lpa2());
             assert_eq!(features.max_recs(), 1023);
             assert!(features.supports_hash(HashAlgorithm::Sha256));
+            assert!(features.supports_hash(HashAlgorithm::Sha512));
+            assert!(features.gic_num_lrs().is_none_or(|count| count == 16));
+            let is_bet3 = dialect == Dialect::V2_0Bet3;
+            assert_eq!(features.max_output_width(), is_bet3.then_some(48));
+            if dialect.is_2_0() {
+                assert_eq!(options.features.map(|register| register.count_ones())[1..4], [7, 0, 0]);
+                assert_eq!((features.pps(), features.mec_count()), (Some(Pps::Bits48), 0xfffe));
+            }
             assert!(!features.supports_hash(HashAlgorithm::Sha384));
             assert!(features.supports_granule(GranuleSize::Size4KiB));
             assert!(!features.supports_granule(GranuleSize::Size64KiB));
         }
+    }
+
+    #[test]
+    fn memory_is_within_48_bits_and_16_tib() {
+        let is_good = |base, bytes| {
+            let mut options = Options::new(Dialect::V2_0Bet3);
+            options.dram = PaRange::with_size(Pa::new(base), bytes).unwrap();
+            options.check().is_ok()
+        };
+        let end = 1 << 48;
+        assert!(is_good(end - GIB, GIB));
+        assert!(!is_good(end - GIB, GIB + 0x1000));
+        assert!(!is_good(end, GIB));
+        assert!(is_good(GIB, 1 << 44));
+        assert!(!is_good(GIB, (1 << 44) + 0x1000));
+    }
+
+    #[test]
+    fn ipas_and_granules_are_both_looked_at() {
+        let is_good = |change: &dyn Fn(&mut Options)| {
+            let mut options = Options::new(Dialect::V2_0Bet3);
+            change(&mut options);
+            options.check().is_ok()
+        };
+        for (bits, expected) in [(31, false), (32, true), (52, true), (53, false)] {
+            let set = |o: &mut Options| o.features[0] = o.features[0] & !0xff | bits;
+            assert_eq!(is_good(&set), expected, "{bits}");
+        }
+        assert!(!is_good(&|o| o.features[1] &= !1));
     }
 
     #[test]
@@ -496,6 +534,7 @@ mod tests {
         assert!(check(&|o| o.busy_every = NonZeroU32::new(1)));
         assert!(check(&|o| o.blocked_every = NonZeroU32::new(1)));
         assert!(check(&|o| o.rec_aux_granules = 0x4000));
+        assert!(!check(&|o| o.rec_aux_granules = 0x3fff));
         assert!(check(&|o| {
             o.contiguous_donations = true;
             o.realm_create_donates = 3;

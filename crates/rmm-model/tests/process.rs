@@ -72,7 +72,19 @@ fn bad_options_are_one_line_and_status_2() {
     );
     let help = run(&["--help"]);
     assert_eq!(help.status.code(), Some(0));
-    assert!(String::from_utf8(help.stdout).expect("text").contains("--granules-per-call"));
+    let help = String::from_utf8(help.stdout).expect("text");
+    // The page has the same options.
+    let page = include_str!("../../../docs/model-protocol.md");
+    let options = help.lines().filter_map(|line| line.strip_prefix("  --"));
+    let options: Vec<_> = options.filter_map(|line| line.split([' ', '[']).next()).collect();
+    assert_eq!(options.len(), 13);
+    for option in options {
+        assert!(page.contains(&format!("\n| `--{option}")), "{option}");
+    }
+    let regions = run(&["--coarse-steps", "2"]);
+    assert_eq!(regions.status.code(), Some(2));
+    let err = String::from_utf8(regions.stderr).expect("text");
+    assert_eq!(err, "rmm_server: --coarse-steps needs --regions\n");
 }
 
 #[test]

@@ -1,10 +1,11 @@
 use alloc::string::ToString;
-use core::num::NonZeroU32;
+use core::num::{NonZeroU8, NonZeroU32};
 
-use rmi_abi::Dialect;
+use rmi_abi::feature::Features;
+use rmi_abi::{Dialect, GranuleSize};
 
 use super::*;
-use crate::options::GranulesPerCall;
+use crate::options::{FirstTracking, GranulesPerCall};
 
 fn session() -> Session {
     Session::new(Options::new(Dialect::TfRmm2026_07)).unwrap()
@@ -159,6 +160,67 @@ fn arguments_are_options() {
 }
 
 #[test]
+fn regions_and_granules_are_options() {
+    let options = start("--dialect 2.0-bet3 --all-granules").unwrap();
+    assert!(options.regions.is_none() && options.tracking_donates == 0);
+    let features = Features::new(options.dialect, options.features);
+    for size in [GranuleSize::Size4KiB, GranuleSize::Size16KiB, GranuleSize::Size64KiB] {
+        assert!(features.supports_granule(size));
+        let plain = start("--dialect 2.0-bet3").unwrap();
+        let plain = Features::new(plain.dialect, plain.features).supports_granule(size);
+        assert_eq!(plain, size == GranuleSize::Size4KiB);
+    }
+    // The features that are given have it as well.
+    let given = start("--all-granules --features 130,142a8").unwrap();
+    assert_eq!(given.features, [0x130, 0x1_42af, 0, 0, 0]);
+
+    let options = start("--dialect 2.0-bet3 --regions fine").unwrap();
+    let regions = options.regions.unwrap();
+    assert_eq!((regions.first, options.tracking_donates), (FirstTracking::Fine, 0));
+    assert_eq!((regions.code_of_2_mib, regions.coarse_steps), (None, 0));
+    assert_eq!(regions.roll_back_every, None);
+    let options = start("--dialect 2.0-bet1 --regions coarse").unwrap();
+    assert_eq!(options.regions.unwrap().first, FirstTracking::Coarse);
+    assert_eq!(options.tracking_donates, 1);
+    let options = start(
+        "--coarse-steps 10 --tracking-donates 3fff --roll-back-every 3 --code-of-2-mib ff \
+         --regions coarse --dialect 2.0-bet0",
+    )
+    .unwrap();
+    let regions = options.regions.unwrap();
+    assert_eq!((regions.coarse_steps, options.tracking_donates), (16, 0x3fff));
+    assert_eq!(regions.code_of_2_mib, NonZeroU8::new(0xff));
+    assert_eq!(regions.roll_back_every, NonZeroU32::new(3));
+}
+
+#[test]
+fn a_server_has_the_regions_that_it_is_told() {
+    let options = start(
+        "--dialect 2.0-bet3 --regions coarse --code-of-2-mib 2 --coarse-steps 1 --dram 80000000 \
+         800000 --granules-per-call all",
+    )
+    .unwrap();
+    let mut s = Session::new(options).unwrap();
+    // Code 2 is 2 MiB here, and 1 is nothing.
+    let config = rmi_abi::Command::RmmConfigSet.fid(Dialect::V2_0Bet3).unwrap().0;
+    let activate = rmi_abi::Command::RmmActivate.fid(Dialect::V2_0Bet3).unwrap().0;
+    let delegate = rmi_abi::Command::GranuleRangeDelegate.fid(Dialect::V2_0Bet3).unwrap().0;
+    let proceed = rmi_abi::Command::OpContinue.fid(Dialect::V2_0Bet3).unwrap().0;
+    says(&mut s, "w 80000000 01", "ok");
+    says(&mut s, &format!("smc {config:x} 80000000"), "ok 1 0 0 0 0 0 0 0");
+    says(&mut s, "w 80000000 02", "ok");
+    says(&mut s, &format!("smc {config:x} 80000000"), "ok 0 0 0 0 0 0 0 0");
+    says(&mut s, &format!("smc {activate:x}"), "ok 0 0 0 0 0 0 0 0");
+    // One step, and then it is done.
+    says(&mut s, &format!("smc {delegate:x} 80200000 80400000"), "ok d 0 0 0 0 0 0 0");
+    says(&mut s, &format!("smc {proceed:x} 0"), "ok 0 80400000 0 0 0 0 0 0");
+    says(&mut s, "hr 80200000 1", "err gpf");
+    // A part of a COARSE region is refused.
+    let part = s.line(&format!("smc {delegate:x} 80400000 80401000")).text;
+    assert!(!part.starts_with("ok 0 "), "{part}");
+}
+
+#[test]
 fn what_tf_rmm_080_reports_as_a_program() {
     let options = start("--dialect 1.0 --features 283fc104130").unwrap();
     assert_eq!(options.features, [0x283_fc10_4130, 0, 0, 0, 0]);
@@ -183,6 +245,33 @@ fn wrong_arguments_are_named_in_one_line() {
         ("--features 1,2,3,4,-5", "--features: \"-5\" is no hexadecimal number"),
         ("--granules-per-call 0", "--granules-per-call: \"0\" is 0 or too large"),
         ("--yield-every 100000000", "--yield-every: \"100000000\" is 0 or too large"),
+        ("--regions", "--regions needs a value"),
+        ("--regions Fine", "--regions: \"Fine\" is neither fine nor coarse"),
+        ("--regions fine", "regions is not in the dialect"),
+        ("--dialect 1.0 --regions fine", "regions is not in the dialect"),
+        ("--tracking-donates 1", "--tracking-donates needs --regions"),
+        ("--code-of-2-mib 1", "--code-of-2-mib needs --regions"),
+        ("--coarse-steps 1 --roll-back-every 1", "--coarse-steps needs --regions"),
+        ("--roll-back-every 1", "--roll-back-every needs --regions"),
+        ("--code-of-2-mib 0", "--code-of-2-mib: \"0\" is 0 or too large"),
+        ("--code-of-2-mib 100", "--code-of-2-mib is above ff"),
+        ("--coarse-steps 100000000", "--coarse-steps: 100000000 is too large"),
+        ("--coarse-steps x", "--coarse-steps: \"x\" is no hexadecimal number"),
+        ("--roll-back-every 0", "--roll-back-every: \"0\" is 0 or too large"),
+        ("--tracking-donates 10000", "--tracking-donates: 10000 is too large"),
+        (
+            "--dialect 2.0-bet3 --regions fine --tracking-donates 1",
+            "tracking_donates cannot be asked for in one request",
+        ),
+        (
+            "--dialect 2.0-bet3 --regions coarse --tracking-donates 0",
+            "tracking_donates cannot be asked for in one request",
+        ),
+        (
+            "--dialect 2.0-bet3 --regions coarse --tracking-donates 4000",
+            "tracking_donates cannot be asked for in one request",
+        ),
+        ("--dialect 1.0 --all-granules", "--all-granules: the dialect has granules of 4 KiB only"),
     ] {
         assert_eq!(start(arguments).unwrap_err(), why);
     }

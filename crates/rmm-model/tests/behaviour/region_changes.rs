@@ -6,7 +6,7 @@ use std::num::{NonZeroU8, NonZeroU32};
 use rmi_abi::desc::{AddrRangeDesc, BlockSize, OpMemState};
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Dialect, GranuleSize, Pa, ResultWord, Status};
-use rmm_model::{FirstTracking, GranuleState, Model, Options, RegionOptions};
+use rmm_model::{FirstTracking, GranuleState, GranulesPerCall, Model, Options, RegionOptions};
 
 use crate::host::{Host, MIB2, PAGE, status, word};
 use crate::regions::{COARSE, DRAM, FINE, GIB, INTERMEDIATE, NONE, RESERVED, range};
@@ -526,4 +526,103 @@ fn options_of_regions_fit_together() {
         o.regions = Some(RegionOptions::new(FirstTracking::Fine));
         o.tracking_donates = 0;
     }));
+}
+
+#[test]
+fn a_delegation_by_granule_moves_as_many_as_the_rmm_takes() {
+    let mut options = options(FirstTracking::Fine);
+    options.granules_per_call = GranulesPerCall::AtMost(NonZeroU32::new(2).unwrap());
+    let host = host(options);
+    let base = region(1);
+    let top = base + 8 * PAGE;
+    assert_eq!(host.done(DELEGATE, &[base, top])[1], base + 2 * PAGE);
+    assert_eq!(host.model.census().delegated, 2);
+    // What is skipped does not count.
+    assert_eq!(host.done(DELEGATE, &[base, top])[1], base + 4 * PAGE);
+    assert_eq!(host.model.census().delegated, 4);
+}
+
+#[test]
+fn there_is_no_region_at_the_end_of_memory() {
+    for first in [FirstTracking::Fine, FirstTracking::Coarse] {
+        let mut options = options(first);
+        options.dram = range(DRAM, 2 * MIB2);
+        let host = Host::cold(options);
+        host.write(DRAM, &[TWO_MIB]);
+        host.done(Command::RmmConfigSet, &[DRAM]);
+        host.done(Command::RmmActivate, &[]);
+        for state in [NONE, FINE, COARSE] {
+            assert_eq!(status(set(&host, region(2), state)), Status::ErrorInput);
+        }
+        assert_eq!(status(set(&host, region(1), tracked(&host, region(1)))), Status::Success);
+    }
+}
+
+#[test]
+fn memory_of_the_host_is_not_mapped_whatever_its_region() {
+    let host = host(options(FirstTracking::Fine));
+    let rd = realm_with_table(&host);
+    host.done(Command::RttCreate, &[rd, host.fresh(1), MIB2, 3]);
+    let page = page_of(region(4), OpMemState::Delegated);
+    host.fails(Status::ErrorInput, Command::RttDataMap, &[rd, MIB2, MIB2 + PAGE, 1, page]);
+    let block = desc(region(5), 1, BlockSize::Level2, OpMemState::Delegated);
+    host.fails(Status::ErrorInput, Command::RttDataMap, &[rd, 0, MIB2, 1, block]);
+}
+
+/// An operation anywhere in a region blocks it.
+#[test]
+fn a_region_with_an_operation_does_not_change() {
+    let host = host(options(FirstTracking::Fine));
+    let rd = realm_with_table(&host);
+    let rec = region(4) + 7 * PAGE;
+    host.delegate(rec, PAGE);
+    let params = host.page();
+    host.write(params, &[0; 0x1000]);
+    assert_eq!(host.call(Command::RecCreate, &[rd, rec, params])[0] & 0xff, CONTINUE);
+    assert_eq!(state_of(&host, rec), GranuleState::Partial);
+    for state in [NONE, COARSE] {
+        assert_eq!(status(set(&host, region(4), state)), Status::Blocked);
+    }
+}
+
+/// What a command about a COARSE region refuses, it refuses before the first step.
+#[test]
+fn only_what_can_be_done_is_done_in_steps() {
+    let mut options = options(FirstTracking::Coarse);
+    options.regions.as_mut().unwrap().coarse_steps = 1;
+    let host = host(options);
+    let rd = realm_with_table(&host);
+    let delegate = |region: u64| {
+        assert_eq!(host.call(DELEGATE, &[region, region + MIB2])[0], CONTINUE);
+        host.done(Command::OpContinue, &[0, 0]);
+    };
+    let (third, fourth, fifth) = (region(3), region(4), region(5));
+    for region in [third, fourth, fifth] {
+        delegate(region);
+    }
+    let block = |base| desc(base, 1, BlockSize::Level2, OpMemState::Delegated);
+    // Above the table there is an entry for 1 GiB.
+    host.fails(Status::ErrorRtt, Command::RttDataMap, &[rd, GIB, GIB + MIB2, 1, block(third)]);
+    // A list whose first descriptor is for no page, but decides that pages are mapped.
+    let none = desc(third, 0, BlockSize::Page, OpMemState::Delegated);
+    host.write(LIST, &none.to_le_bytes());
+    host.write(LIST + 8, &block(third).to_le_bytes());
+    let list = [rd, 0, MIB2, 2 | 2 << 2, LIST];
+    host.fails(Status::ErrorRtt, Command::RttDataMap, &list);
+
+    // Steps are those of the first region that is named.
+    let two = desc(third, 2, BlockSize::Level2, OpMemState::Delegated);
+    assert_eq!(host.call(Command::RttDataMap, &[rd, 0, 2 * MIB2, 1, two])[0], CONTINUE);
+    assert_eq!(host.done(Command::OpContinue, &[0, 0])[1], 2 * MIB2);
+    assert_eq!(state_of(&host, fourth), GranuleState::Data);
+    // The entry is not free any more.
+    host.fails(Status::ErrorRtt, Command::RttDataMap, &[rd, 0, MIB2, 1, block(fifth)]);
+    assert_eq!(state_of(&host, fifth), GranuleState::Delegated);
+    // Only a part of it, or a part before it.
+    host.fails(Status::ErrorRtt, Command::RttDataUnmap, &[rd, 0, PAGE, 1, 0]);
+    host.fails(Status::ErrorRtt, Command::RttDataUnmap, &[rd, PAGE, MIB2, 1, 0]);
+    assert_eq!(state_of(&host, third), GranuleState::Data);
+    assert_eq!(host.call(Command::RttDataUnmap, &[rd, 0, MIB2, 1, 0])[0], CONTINUE);
+    host.done(Command::OpContinue, &[0, 0]);
+    assert_eq!(state_of(&host, third), GranuleState::Delegated);
 }

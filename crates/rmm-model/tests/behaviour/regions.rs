@@ -3,6 +3,7 @@
 
 use rmi_abi::{Command, Dialect, Pa, PaRange, ResultWord, Status};
 use rmm_model::{GranuleState, Model, Options};
+use zerocopy::IntoBytes;
 
 use crate::host::{DIALECTS, Host, MIB2, PAGE};
 
@@ -152,6 +153,12 @@ fn a_region_becomes_fine_with_memory_that_may_lie_in_it() {
     host.fails(Status::ErrorInput, Command::OpContinue, &[0, 0]);
     assert_eq!(state(), NONE);
 
+    // What is FINE and in no such region stays so, by whole GiBs.
+    host.done(Command::GranuleTrackingSet, &[DRAM, 0, FINE]);
+    for (address, state) in [(DRAM, COARSE), (DRAM, NONE), (DRAM + PAGE, FINE), (0, FINE)] {
+        let arguments = [address, 0, state];
+        host.fails(Status::ErrorInput, Command::GranuleTrackingSet, &arguments);
+    }
     for (address, category, state) in
         [(UNTRACKED, 1, FINE), (UNTRACKED, 0, 0), (UNTRACKED, 0, 4), (UNTRACKED + PAGE, 0, FINE)]
     {
@@ -210,6 +217,10 @@ fn tables_that_the_host_has_to_create() {
     assert_eq!(info(GIB), [2 * GIB, 0]);
     assert_eq!(info(DRAM), [DRAM + GIB, 1]);
     assert_eq!(info(gib), [gib + GIB, 2]);
+    // Whole GiBs below the end of the machine.
+    host.fails(Status::ErrorInput, Command::GptInfo, &[1 << 48, (1 << 48) + GIB]);
+    host.fails(Status::ErrorInput, Command::GptInfo, &[gib, gib + PAGE]);
+    host.fails(Status::ErrorInput, Command::GptInfo, &[gib - PAGE, gib + GIB - PAGE]);
     host.fails(Status::ErrorGpt, Command::GranuleRangeDelegate, &[gib, gib + PAGE]);
     let edge = gib - PAGE;
     assert_eq!(host.done(Command::GranuleRangeDelegate, &[edge, gib + PAGE])[1], gib);
@@ -228,6 +239,15 @@ fn tables_that_the_host_has_to_create() {
     assert!(!host.can_read(mine));
 
     host.delegate(gib, PAGE);
+    // It can be used as any other memory.
+    let rd = gib + PAGE;
+    host.delegate(rd, 2 * PAGE);
+    let params = host.page();
+    host.write(params, host.params(rd + PAGE).encode(host.dialect).unwrap().as_bytes());
+    host.done(Command::RealmCreate, &[rd, params]);
+    host.done(Command::RealmTerminate, &[rd]);
+    host.done(Command::RealmDestroy, &[rd]);
+    host.undelegate(rd, 2 * PAGE);
     host.fails(Status::ErrorGpt, Command::GptL1Destroy, &[gib]);
     host.undelegate(gib, PAGE);
     assert_eq!(host.call(Command::GptL1Destroy, &[gib])[..2], [0x20d, 0]);
