@@ -72,6 +72,8 @@ pub enum Operation {
     InitGic,
     /// The interrupt of a timer.
     ConfigureTimer,
+    /// The interrupt and the initialisation of a PMU.
+    InitPmu,
     /// Which hypercalls are the VMM's.
     FilterCalls,
 }
@@ -111,6 +113,7 @@ impl Operation {
             Self::ConfigureGic => "KVM_SET_DEVICE_ATTR (VGICv3)",
             Self::InitGic => "KVM_SET_DEVICE_ATTR (initialisation of the VGICv3)",
             Self::ConfigureTimer => "KVM_SET_DEVICE_ATTR (timers)",
+            Self::InitPmu => "KVM_SET_DEVICE_ATTR (PMU)",
             Self::FilterCalls => "KVM_SET_DEVICE_ATTR (filter of hypercalls)",
         }
     }

@@ -43,6 +43,7 @@ pub mod launch;
 #[cfg(target_arch = "aarch64")]
 pub mod linux;
 pub mod memory;
+pub mod pmu;
 pub mod probe;
 #[cfg(test)]
 mod recorder;

@@ -67,6 +67,12 @@ pub const VGIC_INTERRUPTS: u32 = 3;
 pub const VGIC_CONTROL: u32 = 4;
 /// KVM_DEV_ARM_VGIC_CTRL_INIT, in [`VGIC_CONTROL`].
 pub const VGIC_CONTROL_INIT: u64 = 0;
+/// KVM_ARM_VCPU_PMU_V3_CTRL: the PMU of a vCPU.
+pub const VCPU_PMU: u32 = 0;
+/// KVM_ARM_VCPU_PMU_V3_IRQ, in [`VCPU_PMU`].
+pub const VCPU_PMU_INTERRUPT: u64 = 0;
+/// KVM_ARM_VCPU_PMU_V3_INIT, in [`VCPU_PMU`].
+pub const VCPU_PMU_INIT: u64 = 1;
 /// KVM_ARM_VCPU_TIMER_CTRL: the interrupts of a vCPU's timers.
 pub const VCPU_TIMERS: u32 = 1;
 /// KVM_ARM_VCPU_TIMER_IRQ_VTIMER, in [`VCPU_TIMERS`].

@@ -35,7 +35,8 @@ const NOT_SUPPORTED: u64 = u64::MAX;
 pub struct VcpuFeatures {
     /// SVE, with the vector lengths of the RMM. It is finalized with the initialisation.
     pub sve: bool,
-    /// The PMU (v5 to v13).
+    /// The PMU (v5 to v13), which is then initialised:
+    /// [`PmuPpi::init`](crate::pmu::PmuPpi::init).
     pub pmu: bool,
     /// Pointer authentication, both kinds.
     pub pointer_authentication: bool,

@@ -40,6 +40,7 @@ pub(super) fn of(error: &CallError) -> (&'static str, &'static str) {
         Operation::CreateGic | Operation::ConfigureGic | Operation::InitGic => gic(errno),
         Operation::CompletePsci => psci(errno),
         Operation::FilterCalls => filter(errno),
+        Operation::InitPmu => pmu(errno),
         Operation::CheckExtension if errno == Errno::ENOTTY => {
             Some(("no descriptor of KVM", "pass that of /dev/kvm"))
         }
@@ -120,9 +121,10 @@ fn run(errno: Errno, is_implicit: bool) -> Known {
             "a vCPU has no PSCI 0.2, or vCPUs differ in their vector lengths; the realm is dead",
             "create another VM, with the same features for all vCPUs",
         ),
-        Errno::EINVAL => {
-            ("the vCPU was not set up as a REC", "finalize each vCPU before the realm is activated")
-        }
+        Errno::EINVAL => (
+            "the vCPU has a PMU that is not initialised, or was not set up as a REC",
+            "initialise the PMU of each vCPU, and finalize it, before the realm is activated",
+        ),
         Errno::ENOMEM if is_implicit => (
             "the kernel has no memory for a REC; the realm is dead",
             "free memory, and create another VM",
@@ -326,6 +328,22 @@ fn filter(errno: Errno) -> Known {
             "leave PSCI to the kernel, which is of another generation otherwise",
         ),
         Errno::ENXIO => ("the kernel has no filter of hypercalls", "leave all calls to the kernel"),
+        _ => return None,
+    })
+}
+
+fn pmu(errno: Errno) -> Known {
+    Some(match errno {
+        Errno::ENODEV => (
+            "the vCPU has no PMU, or the GIC is not initialised",
+            "initialise the vCPU with the feature, and the GIC before the PMU",
+        ),
+        Errno::EBUSY => ("the PMU has an interrupt already", "initialise it once"),
+        Errno::EEXIST => ("the interrupt is that of a timer", "use another one"),
+        Errno::EINVAL => (
+            "the interrupt is no PPI, or another vCPU has another one",
+            "use the same PPI for all vCPUs",
+        ),
         _ => return None,
     })
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const ALL: [Operation; 29] = [
+const ALL: [Operation; 30] = [
     Operation::OpenKvm,
     Operation::CheckExtension,
     Operation::CreateVm,
@@ -31,6 +31,7 @@ const ALL: [Operation; 29] = [
     Operation::ConfigureGic,
     Operation::InitGic,
     Operation::ConfigureTimer,
+    Operation::InitPmu,
     Operation::FilterCalls,
 ];
 

@@ -178,6 +178,7 @@ impl Machine {
         let (behaviour, is_rme) = (self.behaviour, self.facts.rec_feature.is_some());
         let psci = self.facts.constant("KVM_ARM_VCPU_PSCI_0_2");
         let sve = self.facts.constant("KVM_ARM_VCPU_SVE");
+        let pmu = self.facts.constant("KVM_ARM_VCPU_PMU_V3");
         let vm = self.vm(vm_index)?;
         let (is_realm, vcpus, is_active) =
             (vm.is_realm, vm.vcpu_count(), vm.realm.state == RealmState::Active);
@@ -203,6 +204,10 @@ impl Machine {
             Some(vgic) => vgic.check(vcpus)?,
             None if is_realm => return Err(Errno::EOPNOTSUPP),
             None => {}
+        }
+        let vcpu = vm.vcpu(vcpu_index)?;
+        if vcpu.has_feature(pmu) && !vcpu.has_pmu {
+            return Err(Errno::EINVAL);
         }
         if is_realm && !is_rme {
             vm.activate(psci, behaviour.makes_ram)?;

@@ -61,6 +61,9 @@ const SPI: u32 = 1 << 8;
 /// Groups of attributes of a VM and of a vCPU, and the attributes.
 const SMCCC_CTRL: u32 = 0;
 const SMCCC_FILTER: u64 = 0;
+const PMU_CTRL: u32 = 0;
+const PMU_IRQ: u64 = 0;
+const PMU_INIT: u64 = 1;
 const TIMER_CTRL: u32 = 1;
 /// What the filter does with calls: handles them, refuses them, forwards them.
 const FORWARD: u8 = 2;
@@ -266,6 +269,10 @@ impl Machine {
                 vm.vcpu(vcpu)?.timers.insert(attr.attr, ppi);
                 Ok(())
             }
+            Object::Vcpu(vm, vcpu) if attr.group == PMU_CTRL => {
+                let feature = self.facts.constant("KVM_ARM_VCPU_PMU_V3");
+                self.vm(vm)?.set_pmu(vcpu, feature, attr)
+            }
             Object::Vm(_) | Object::Vcpu(..) => Err(Errno::ENXIO),
             Object::System | Object::Gmem(..) => Err(Errno::ENOTTY),
         }
@@ -278,9 +285,13 @@ impl Machine {
         attr: &DeviceAttr<'_>,
     ) -> Result<(), Errno> {
         let key = (attr.group, attr.attr);
+        let pmu = self.facts.constant("KVM_ARM_VCPU_PMU_V3");
         let has = match self.object(fd)? {
             Object::Vgic(_) => return Vgic::has(key),
             Object::Vm(_) => key == (SMCCC_CTRL, SMCCC_FILTER),
+            Object::Vcpu(vm, vcpu) if attr.group == PMU_CTRL => {
+                attr.attr <= PMU_INIT && self.vm(vm)?.vcpu(vcpu)?.has_feature(pmu)
+            }
             Object::Vcpu(..) => attr.group == TIMER_CTRL && attr.attr < 2,
             Object::System | Object::Gmem(..) => return Err(Errno::ENOTTY),
         };
@@ -294,6 +305,49 @@ const ARCH_FUNCTIONS: [(u32, u32); 2] = [(0x8000_0000, 0x1_0000), (0xc000_0000, 
 const PSCI_FUNCTIONS: [(u32, u32); 2] = [(0x8400_0000, 0x20), (0xc400_0000, 0x20)];
 
 impl Vm {
+    /// Sets the interrupt of a vCPU's PMU, or initialises it. The filter of events and the choice
+    /// of a PMU of the host are not faked.
+    ///
+    /// Source: Linux, `kvm_arm_pmu_v3_set_attr`.
+    fn set_pmu(&mut self, vcpu: usize, feature: u64, attr: &DeviceAttr<'_>) -> Result<(), Errno> {
+        let has_gic = self.vgic.as_ref().is_some_and(|vgic| vgic.is_initialised);
+        let others: Vec<u32> = self.vcpus.iter().filter_map(|vcpu| vcpu.pmu_interrupt).collect();
+        let state = self.vcpu(vcpu)?;
+        if !state.has_feature(feature) {
+            return Err(Errno::ENODEV);
+        }
+        if state.has_pmu {
+            return Err(Errno::EBUSY);
+        }
+        match attr.attr {
+            PMU_IRQ => {
+                let value = attr.value.ok_or(Errno::EFAULT)?.try_into();
+                let interrupt = value.map(u32::from_le_bytes).map_err(|_| Errno::EFAULT)?;
+                // A PPI is that of all vCPUs, an SPI of one.
+                let is_valid = match interrupt {
+                    16..32 => others.iter().all(|other| *other == interrupt),
+                    32..1020 => !others.contains(&interrupt),
+                    _ => false,
+                };
+                if !is_valid {
+                    return Err(Errno::EINVAL);
+                }
+                if state.pmu_interrupt.is_some() {
+                    return Err(Errno::EBUSY);
+                }
+                state.pmu_interrupt = Some(interrupt);
+                Ok(())
+            }
+            PMU_INIT if !has_gic => Err(Errno::ENODEV),
+            PMU_INIT if state.pmu_interrupt.is_none() => Err(Errno::ENXIO),
+            PMU_INIT => {
+                state.has_pmu = true;
+                Ok(())
+            }
+            _ => Err(Errno::ENXIO),
+        }
+    }
+
     /// Sets the filter of a range of functions: `struct kvm_smccc_filter`.
     ///
     /// That calls of PSCI cannot be forwarded where the VMM cannot complete them is this kernel's:

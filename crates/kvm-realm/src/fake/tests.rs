@@ -702,6 +702,61 @@ fn capabilities_answer_per_descriptor() {
 }
 
 #[test]
+fn a_vcpu_with_a_pmu_runs_after_it_is_initialised() {
+    const PMU: u32 = 4 | 1 << 3;
+    let mut fixture = Fixture::of("rme-v5..v7");
+    let attr = |fixture: &Fixture, vcpu: usize, attr: u64, value: Option<u32>| {
+        let value = value.map(u32::to_le_bytes);
+        let value = value.as_ref().map(<[u8; 4]>::as_slice);
+        let attr = DeviceAttr { group: 0, attr, value };
+        fixture.kernel.set_device_attr(fixture.vcpus[vcpu].as_fd(), &attr)
+    };
+    let has = |fixture: &Fixture, attr: u64| {
+        let attr = DeviceAttr { group: 0, attr, value: None };
+        fixture.kernel.has_device_attr(fixture.vcpus[0].as_fd(), &attr)
+    };
+    assert_eq!(attr(&fixture, 0, 0, Some(23)), Err(Errno::ENODEV));
+    assert_eq!(has(&fixture, 0), Err(Errno::ENXIO));
+    for (vcpu, off) in fixture.vcpus.iter().zip([0, 1]) {
+        let init = VcpuInit { target: 5, features: [PMU | off, 0, 0, 0, 0, 0, 0] };
+        vcpu.init(&init).unwrap();
+    }
+    assert_eq!([0, 1, 2].map(|attr| has(&fixture, attr).is_ok()), [true, true, false]);
+    for (interrupt, refused) in
+        [(None, Errno::EFAULT), (Some(15), Errno::EINVAL), (Some(1020), Errno::EINVAL)]
+    {
+        assert_eq!(attr(&fixture, 0, 0, interrupt), Err(refused), "{interrupt:?}");
+    }
+    assert_eq!(attr(&fixture, 0, 1, None), Err(Errno::ENODEV));
+    fixture.set_gic(4, 0, None).unwrap();
+    assert_eq!(attr(&fixture, 0, 1, None), Err(Errno::ENXIO));
+    assert_eq!(attr(&fixture, 0, 0, Some(23)), Ok(()));
+    assert_eq!(attr(&fixture, 0, 0, Some(23)), Err(Errno::EBUSY));
+    assert_eq!(attr(&fixture, 1, 0, Some(24)), Err(Errno::EINVAL));
+    assert_eq!(attr(&fixture, 1, 0, Some(23)), Ok(()));
+    for action in [(0, config(1, 0).to_vec()), (1, vec![]), (2, range(RAM, BYTES).to_vec())] {
+        fixture.act(action.0, Some(&action.1)).unwrap();
+    }
+    fixture.vcpus.iter().for_each(|vcpu| vcpu.finalize(8).unwrap());
+    fixture.act(4, None).unwrap();
+    assert_eq!(fixture.run(0).0, Err(Errno::EINVAL));
+    assert_eq!(attr(&fixture, 0, 1, None), Ok(()));
+    assert_eq!(attr(&fixture, 0, 1, None), Err(Errno::EBUSY));
+    assert_ne!(fixture.run(0).0, Err(Errno::EINVAL));
+    assert_eq!(fixture.run(1).0, Err(Errno::EINVAL));
+    // An SPI is of one vCPU.
+    let fixture = Fixture::of("rme-v5..v7");
+    for (vcpu, off) in fixture.vcpus.iter().zip([0, 1]) {
+        let init = VcpuInit { target: 5, features: [PMU | off, 0, 0, 0, 0, 0, 0] };
+        vcpu.init(&init).unwrap();
+    }
+    assert_eq!(attr(&fixture, 0, 0, Some(1019)), Ok(()));
+    assert_eq!(attr(&fixture, 1, 0, Some(1019)), Err(Errno::EINVAL));
+    assert_eq!(attr(&fixture, 1, 0, Some(31)), Err(Errno::EINVAL));
+    assert_eq!(attr(&fixture, 1, 0, Some(32)), Ok(()));
+}
+
+#[test]
 fn a_realm_has_the_ipa_sizes_of_the_rmm() {
     let kernel = FakeKernel::new("rmi-v14").unwrap();
     kernel.set_ipa_limits(44, 40);

@@ -86,6 +86,9 @@ pub(super) struct VcpuState {
     pub(super) guest: Option<Box<dyn Guest>>,
     /// PPIs of its timers that were set.
     pub(super) timers: BTreeMap<u64, u32>,
+    /// The interrupt of its PMU, and whether the PMU is initialised.
+    pub(super) pmu_interrupt: Option<u32>,
+    pub(super) has_pmu: bool,
 }
 
 impl VcpuState {
@@ -105,6 +108,8 @@ impl VcpuState {
             has_seen_off: false,
             guest: Some(guest),
             timers: BTreeMap::new(),
+            pmu_interrupt: None,
+            has_pmu: false,
         }
     }
 
