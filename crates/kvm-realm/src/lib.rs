@@ -51,6 +51,7 @@ pub mod registers;
 pub mod smccc;
 pub mod uapi;
 pub mod vcpu;
+mod vector_lengths;
 pub mod vgic;
 pub mod vm;
 

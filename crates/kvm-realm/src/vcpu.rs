@@ -26,6 +26,7 @@ use crate::uapi::{
     EXIT_MEMORY_FAULT, VCPU_PMU_V3, VCPU_POWER_OFF, VCPU_PSCI_0_2, VCPU_PTRAUTH_ADDRESS,
     VCPU_PTRAUTH_GENERIC, VCPU_SVE, run,
 };
+use crate::vector_lengths::{self, VectorLengths};
 
 /// What SMCCC returns for a function that there is not.
 const NOT_SUPPORTED: u64 = u64::MAX;
@@ -33,13 +34,25 @@ const NOT_SUPPORTED: u64 = u64::MAX;
 /// Optional features of all vCPUs of a VM.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct VcpuFeatures {
-    /// SVE, with the vector lengths of the RMM. It is finalized with the initialisation.
-    pub sve: bool,
+    /// SVE. It is finalized with the initialisation.
+    pub sve: Sve,
     /// The PMU (v5 to v13), which is then initialised:
     /// [`PmuPpi::init`](crate::pmu::PmuPpi::init).
     pub pmu: bool,
     /// Pointer authentication, both kinds.
     pub pointer_authentication: bool,
+}
+
+/// Whether vCPUs have SVE, and with which vectors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Sve {
+    /// There is no SVE.
+    #[default]
+    None,
+    /// With all vector lengths of the machine and the RMM.
+    All,
+    /// With those of them that have at most this number of quadwords (128 bits), 1 to 16.
+    UpTo(u8),
 }
 
 /// Whether a vCPU runs from the beginning.
@@ -146,19 +159,24 @@ impl<'k, K: Kernel> RealmVcpu<'k, K> {
     ///
     /// # Errors
     ///
-    /// [`CallError`].
+    /// [`CallError`]. A PMU is refused with `ENOENT`, without a call, where Realms have none.
     pub fn init(
         &self,
         vm: BorrowedFd<'_>,
         features: VcpuFeatures,
         power: Power,
     ) -> Result<(), CallError> {
+        let facts = self.calls.generation.facts();
+        let is_realm = self.context.shared_bit != 0;
+        if features.pmu && is_realm && !facts.pmu {
+            return Err(self.calls.error(Operation::InitVcpu, Errno::ENOENT));
+        }
         let preferred = self.calls.kernel.preferred_target(vm);
         let preferred = self.calls.check(Operation::PreferredTarget, preferred)?;
         let chosen = [
             (VCPU_PSCI_0_2, true),
             (VCPU_POWER_OFF, power == Power::Off),
-            (VCPU_SVE, features.sve),
+            (VCPU_SVE, features.sve != Sve::None),
             (VCPU_PMU_V3, features.pmu),
             (VCPU_PTRAUTH_ADDRESS, features.pointer_authentication),
             (VCPU_PTRAUTH_GENERIC, features.pointer_authentication),
@@ -168,18 +186,38 @@ impl<'k, K: Kernel> RealmVcpu<'k, K> {
             .into_iter()
             .filter(|(_, is_chosen)| *is_chosen)
             .fold(plain, |init, (feature, _)| init.with_feature(feature));
-        let facts = self.calls.generation.facts();
-        let rec = facts.rec_feature.filter(|_| self.context.shared_bit != 0);
+        let rec = facts.rec_feature.filter(|_| is_realm);
         let done = match rec.map(|rec| self.vcpu.init(&init.with_feature(rec))) {
             None => self.vcpu.init(&init),
             Some(Err(Errno::ENOENT)) if facts.rec_is_optional_at_init => self.vcpu.init(&init),
             Some(done) => done,
         };
         self.calls.check(Operation::InitVcpu, done)?;
-        if features.sve {
+        if let Sve::UpTo(quadwords) = features.sve {
+            let lengths = self.vector_lengths()?.up_to(quadwords);
+            let set = self.vcpu.set_one_reg(vector_lengths::REGISTER, &lengths.0);
+            self.calls.check(Operation::SetRegister, set)?;
+        }
+        if features.sve != Sve::None {
             self.calls.check(Operation::FinalizeVcpu, self.vcpu.finalize(VCPU_SVE))?;
         }
         Ok(())
+    }
+
+    fn vector_lengths(&self) -> Result<VectorLengths, CallError> {
+        let mut lengths = VectorLengths([0; vector_lengths::BYTES]);
+        let got = self.vcpu.get_one_reg(vector_lengths::REGISTER, &mut lengths.0);
+        self.calls.check(Operation::GetRegister, got).map(|()| lengths)
+    }
+
+    /// The longest vector of its SVE, in quadwords (128 bits). A Realm's parameters have one less
+    /// as `sve_vl`.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`]; `ENOENT` without SVE.
+    pub fn longest_vector(&self) -> Result<u32, CallError> {
+        Ok(self.vector_lengths()?.longest())
     }
 
     /// Sets a register. Of a Realm, X0 to X7 and the program counter are what vCPU 0 starts with;

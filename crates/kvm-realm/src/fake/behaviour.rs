@@ -54,6 +54,8 @@ pub(super) struct Behaviour {
     pub(super) gmem_flags: u64,
     /// Whether the feature that makes a REC must be one of `KVM_ARM_VCPU_INIT` as well.
     pub(super) inits_rec: bool,
+    /// Whether Realms have a PMU.
+    pub(super) has_pmu: bool,
     /// Whether hypercalls and mappings of devices reach the VMM.
     pub(super) assigns_devices: bool,
 }
@@ -99,6 +101,7 @@ impl Behaviour {
             },
             // v6 and v7 are as v8, and v5 is not: see `FakeKernel::set_rec_at_init`.
             inits_rec: !is_rmi && facts.id != "rme-v5..v7",
+            has_pmu: !is_rmi || ["rmi-v12", "rmi-v13"].contains(&facts.id.as_str()),
             assigns_devices,
         }
     }

@@ -186,12 +186,12 @@ impl Vcpu for FakeVcpu {
             if vcpu.features.is_none() {
                 return Err(Errno::ENOEXEC);
             }
-            if id == VECTOR_LENGTHS && value.len() == 64 {
+            if id == VECTOR_LENGTHS {
                 let is_late = vcpu.is_sve_finalised || has_realm != super::realm::RealmState::None;
                 return match vcpu.has_feature(4) {
                     false => Err(Errno::ENOENT),
                     true if is_late => Err(Errno::EPERM),
-                    true => Ok(()),
+                    true => vcpu.set_vectors(value),
                 };
             }
             let value = value.try_into().map(u64::from_le_bytes).map_err(|_| Errno::EINVAL)?;
@@ -214,6 +214,16 @@ impl Vcpu for FakeVcpu {
             let vcpu = machine.vm(self.vm)?.vcpu(self.vcpu)?;
             if vcpu.features.is_none() {
                 return Err(Errno::ENOEXEC);
+            }
+            if id == VECTOR_LENGTHS {
+                if !vcpu.has_feature(4) {
+                    return Err(Errno::ENOENT);
+                }
+                let lengths: &mut [u8; 64] = value.try_into().map_err(|_| Errno::EINVAL)?;
+                let [first, second] = vcpu.vectors.to_le_bytes();
+                *lengths = [0; 64];
+                (lengths[0], lengths[1]) = (first, second);
+                return Ok(());
             }
             let result = match core_register(id) {
                 _ if id == MPIDR_EL1 => 1 << 31 | super::realm::affinity(vcpu.id),
@@ -253,6 +263,22 @@ impl Vcpu for FakeVcpu {
         if let Some(bytes) = bytes.get(..within(offset, bytes.len())) {
             let _ = self.file.write_all_at(bytes, offset as u64);
         }
+    }
+}
+
+impl super::vm::VcpuState {
+    /// Sets the lengths of vectors: those of the machine, up to one of them.
+    fn set_vectors(&mut self, value: &[u8]) -> Result<()> {
+        let lengths: &[u8; 64] = value.try_into().map_err(|_| Errno::EINVAL)?;
+        let [first, second, rest @ ..] = *lengths;
+        let vectors = u16::from_le_bytes([first, second]);
+        let longest = u16::BITS - vectors.leading_zeros();
+        let wanted = super::vm::VECTORS & u16::MAX.checked_shr(u16::BITS - longest).unwrap_or(0);
+        if vectors == 0 || vectors != wanted || rest != [0; 62] {
+            return Err(Errno::EINVAL);
+        }
+        self.vectors = vectors;
+        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ use super::fields::{is_zero, u32_at, u64_at};
 use super::guest::Outcome;
 use super::machine::{Machine, Object};
 use super::realm::{PAGE, PAGE_BYTES, RealmState, affinity};
-use super::vm::{Pending, Vm};
+use super::vm::{Pending, VECTORS, Vm};
 use crate::Errno;
 use crate::kernel::{Call, EnableCap, VcpuInit};
 
@@ -293,6 +293,7 @@ impl Machine {
         init: &VcpuInit,
     ) -> Result<(), Errno> {
         let (has_sve, takes_rec) = (self.options.has_sve, self.behaviour.inits_rec);
+        let has_pmu = self.behaviour.has_pmu;
         let rec = self.facts.rec_feature;
         let bit = |name: &str| 1_u32 << self.facts.constant(name).min(31);
         let power_off = bit("KVM_ARM_VCPU_POWER_OFF");
@@ -300,6 +301,7 @@ impl Machine {
         let sve = bit("KVM_ARM_VCPU_SVE");
         let virtual_el2 = bit("KVM_ARM_VCPU_HAS_EL2") | bit("KVM_ARM_VCPU_HAS_EL2_E2H0");
         let plain = bit("KVM_ARM_VCPU_PSCI_0_2") | bit("KVM_ARM_VCPU_PMU_V3");
+        let bit_of_pmu = bit("KVM_ARM_VCPU_PMU_V3");
         let el1_32bit = 2;
         // The first generations reuse the number of a later feature, or have it for themselves.
         let virtual_el2 = match rec {
@@ -318,6 +320,9 @@ impl Machine {
         if features & !known != 0 || others != [0; 6] {
             return Err(Errno::ENOENT);
         }
+        if is_realm && !has_pmu && features & bit_of_pmu != 0 {
+            return Err(Errno::ENOENT);
+        }
         let refused = virtual_el2 | el1_32bit | if is_realm && !has_sve { sve } else { 0 };
         let has_half = (features & ptrauth[0] != 0) != (features & ptrauth[1] != 0);
         if features & refused != 0 || has_half {
@@ -330,6 +335,9 @@ impl Machine {
         vm.features = Some(lasting);
         let vcpu = vm.vcpu(vcpu)?;
         vcpu.features = Some(lasting);
+        if !vcpu.is_sve_finalised {
+            vcpu.vectors = VECTORS;
+        }
         vcpu.registers = [0; 31];
         vcpu.pc = 0;
         vcpu.is_stopped = features & power_off != 0;
@@ -426,6 +434,10 @@ impl Vm {
         }
         let sve = 4;
         if self.vcpus.iter().any(|vcpu| vcpu.has_feature(sve) && !vcpu.is_sve_finalised) {
+            return Err(Errno::EINVAL);
+        }
+        let vectors = self.vcpus.first().map(|vcpu| vcpu.vectors);
+        if self.vcpus.iter().any(|vcpu| Some(vcpu.vectors) != vectors) {
             return Err(Errno::EINVAL);
         }
         self.realm.create();

@@ -896,15 +896,40 @@ fn sve_is_finalised_once_and_before_the_realm() {
     let lengths = 0x6060_0000_0015_ffff;
     fixture.vcpus.iter().for_each(|vcpu| vcpu.init(&init).unwrap());
     fixture.set_gic(4, 0, None).unwrap();
-    assert_eq!(fixture.vcpus[0].set_one_reg(lengths, &[1; 64]), Ok(()));
+    let vectors = |first, second| {
+        let mut value = [0; 64];
+        (value[0], value[1]) = (first, second);
+        value
+    };
+    let set = |vcpu: usize, value: &[u8]| fixture.vcpus[vcpu].set_one_reg(lengths, value);
+    let mut got = [9; 64];
+    assert_eq!(fixture.vcpus[0].get_one_reg(lengths, &mut got), Ok(()));
+    assert_eq!(got, vectors(0x8b, 0x80));
+    assert_eq!(fixture.vcpus[0].get_one_reg(lengths, &mut got[..8]), Err(Errno::EINVAL));
+    // None, one that the machine does not have, and one that is left out.
+    for wrong in [vectors(0, 0), vectors(4, 0), vectors(8, 0), [1; 64]] {
+        assert_eq!(set(0, &wrong), Err(Errno::EINVAL));
+    }
+    assert_eq!((set(0, &vectors(0x8b, 0x80)), set(0, &vectors(0xb, 0))), (Ok(()), Ok(())));
+    assert_eq!(set(1, &[0; 8]), Err(Errno::EINVAL));
     let vm = fixture.vm.as_fd();
     fixture.kernel.set_memory_attributes(vm, RAM, BYTES, PRIVATE).unwrap();
     assert_eq!(fixture.populate(1, &page().0), Err(Errno::EINVAL));
     for vcpu in &fixture.vcpus {
         assert_eq!((vcpu.finalize(4), vcpu.finalize(4)), (Ok(()), Err(Errno::EPERM)));
     }
-    assert_eq!(fixture.vcpus[0].set_one_reg(lengths, &[1; 64]), Err(Errno::EPERM));
-    assert_eq!(fixture.populate(1, &page().0), Ok(0));
+    assert_eq!(set(0, &vectors(0xb, 0)), Err(Errno::EPERM));
+    // vCPUs have the same vectors.
+    assert_eq!(fixture.populate(1, &page().0), Err(Errno::EINVAL));
+    let alike = Fixture::of("rmi-v13");
+    alike.vcpus.iter().for_each(|vcpu| vcpu.init(&init).unwrap());
+    alike.set_gic(4, 0, None).unwrap();
+    alike.kernel.set_memory_attributes(alike.vm.as_fd(), RAM, BYTES, PRIVATE).unwrap();
+    for vcpu in &alike.vcpus {
+        vcpu.set_one_reg(lengths, &vectors(3, 0)).unwrap();
+        vcpu.finalize(4).unwrap();
+    }
+    assert_eq!(alike.populate(1, &page().0), Ok(0));
     let plain = Fixture::of("rmi-v13");
     plain.init();
     assert_eq!(plain.vcpus[0].finalize(4), Err(Errno::EINVAL));

@@ -66,11 +66,16 @@ pub(super) struct PsciRequest {
     pub(super) start: Option<(u64, u64)>,
 }
 
+/// The vector lengths of the machine: 1, 2, 4, 8 and 16 quadwords.
+pub(super) const VECTORS: u16 = 0x808b;
+
 /// A vCPU.
 pub(super) struct VcpuState {
     pub(super) id: u64,
     pub(super) features: Option<u32>,
     pub(super) is_sve_finalised: bool,
+    /// Its vector lengths: a bit for each, in quadwords.
+    pub(super) vectors: u16,
     pub(super) is_rec: bool,
     pub(super) registers: [u64; 31],
     pub(super) pc: u64,
@@ -97,6 +102,7 @@ impl VcpuState {
             id,
             features: None,
             is_sve_finalised: false,
+            vectors: VECTORS,
             is_rec: false,
             registers: [0; 31],
             pc: 0,

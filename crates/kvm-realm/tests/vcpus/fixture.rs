@@ -63,6 +63,17 @@ impl<'k> Machine<'k> {
         vcpus: u64,
         forward: Option<(u32, u32)>,
     ) -> Self {
+        Self::with_features(kernel, generation, vcpus, forward, VcpuFeatures::default())
+    }
+
+    /// The same, with features of the vCPUs.
+    pub(crate) fn with_features(
+        kernel: &'k FakeKernel,
+        generation: Generation,
+        vcpus: u64,
+        forward: Option<(u32, u32)>,
+        features: VcpuFeatures,
+    ) -> Self {
         let calls = Calls::new(kernel, generation);
         let kvm = kernel.open_kvm().unwrap();
         let realm = vm::create(&calls, kvm.as_fd(), IPA_BITS, IPA_BITS).unwrap();
@@ -95,7 +106,7 @@ impl<'k> Machine<'k> {
             let power = if id == 0 { Power::On } else { Power::Off };
             // A VMM that has PSCI itself holds its vCPUs itself.
             let power = if forward.is_some() { Power::On } else { power };
-            vcpu.init(vm.as_fd(), VcpuFeatures::default(), power).unwrap();
+            vcpu.init(vm.as_fd(), features, power).unwrap();
         }
         gic.init(&calls).unwrap();
         vcpus.first().unwrap().set_register(Register::PC, RAM).unwrap();
