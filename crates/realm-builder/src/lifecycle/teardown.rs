@@ -80,9 +80,11 @@ impl<'a, P: Platform> Realm<'a, P, Terminated> {
     /// hypercall.
     ///
     /// Where the dialect unmaps private memory by pages only (1.0), a block is split first, which
-    /// takes a granule from the pool for the time being (folding has put one there), and otherwise
-    /// fails with [`Error::NeedMemory`]. What is shared
-    /// is unmapped by destroying its table there, where nothing else is shared in the same table.
+    /// takes a granule for the time being: from the pool (folding has put one there), or if that
+    /// has none from [`HostMemory::allocate`], for the first page of the block; it goes to the pool
+    /// afterwards. Without one it fails with [`Error::NeedMemory`], and continues when the pool has
+    /// one. What is shared is unmapped by destroying its table there, where nothing else is shared
+    /// in the same table.
     ///
     /// Memory is freed; tables go to the pool, still delegated. The next call continues
     /// where this one stopped, for whatever reason it stopped.
@@ -135,7 +137,9 @@ impl<'a, P: Platform> Realm<'a, P, Terminated> {
     /// ledger records it ([`LedgerEvent::Exposed`](rmi_host::LedgerEvent::Exposed)).
     ///
     /// After 64 items that were given up, or when the RMM no longer has the commands, all the rest
-    /// is given up.
+    /// is given up. So are blocks for which there is no granule, see [`Realm::dismantle`]: of a
+    /// Realm that folding made blocks in, keep one granule in the pool, two if there are blocks of
+    /// level 1.
     ///
     /// # Contexts
     ///
@@ -196,9 +200,13 @@ impl<P: Platform> RealmCore<'_, P> {
                     self.collect_unmapped(&mut from, top, &mut returned) == Collected::Send;
                 Ok(DismantleProgress::More)
             }
-            Some(Next::Memory(at)) => {
-                self.unmap_first(memory.pool(), at, idle).map(|()| DismantleProgress::More)
-            }
+            Some(Next::Memory(at)) => match self.unmap_first(memory.pool(), at, idle) {
+                // A granule for a table, to split a block.
+                Err(Error::NeedMemory { .. }) if self.add_granule(memory, at) => {
+                    Ok(DismantleProgress::More)
+                }
+                result => result.map(|()| DismantleProgress::More),
+            },
             Some(Next::Shown(tree, at)) => {
                 self.hide_first(tree, at, idle).map(|()| DismantleProgress::More)
             }
@@ -261,6 +269,23 @@ impl<P: Platform> RealmCore<'_, P> {
             return Ok(());
         }
         self.try_again(Command::RttDataUnmap, idle, reached)
+    }
+
+    /// Adds a granule to the pool that the pool did not have, as for the page at an entry.
+    #[cold]
+    #[inline(never)]
+    fn add_granule(&self, memory: &mut dyn HostMemory, at: At) -> bool {
+        let has = |memory: &mut dyn HostMemory| {
+            let (host, delegated) = memory.pool().bytes();
+            host + delegated
+        };
+        let before = has(memory);
+        let page = IpaRange::with_size_or_empty(at.base, self.granule_bytes());
+        let Some(given) = memory.allocate(page) else { return false };
+        if let Err(refused) = memory.pool().add(given) {
+            free_or_quarantine(self.rmm, memory, refused);
+        }
+        has(memory) > before
     }
 
     /// Splits a block.
