@@ -19,7 +19,7 @@ fn cpu_on(function: u64, target: u64) -> Action {
 
 #[test]
 fn a_target_is_its_affinities_in_both_conventions() {
-    for dialect in DIALECTS {
+    for dialect in Dialect::ALL {
         for function in [CPU_ON, 0x8400_0003] {
             // A complete MPIDR_EL1, as a guest may pass it; and bits that are not specified.
             for bits in [1 << 31, 1 << 30, 1 << 24, 0xf0, 1 << 40, 1 << 63] {
@@ -46,7 +46,7 @@ fn a_target_is_its_affinities_in_both_conventions() {
 
 #[test]
 fn a_rec_is_off_until_another_turns_it_on() {
-    for dialect in DIALECTS {
+    for dialect in Dialect::ALL {
         on(dialect, |fixture| {
             let first = script(vec![cpu_on(CPU_ON, 1), Action::psci_system_off()]);
             let second = script(vec![Action::psci_cpu_off()]);
@@ -197,7 +197,7 @@ impl Handler for Power<'_> {
 
 #[test]
 fn a_handler_completes_calls_in_the_session_of_the_loop() {
-    for dialect in DIALECTS {
+    for dialect in Dialect::ALL {
         for reply in [Reply::Accept, Reply::Deny, Reply::WrongTarget, Reply::Keep] {
             on(dialect, |fixture| {
                 let first = script(vec![cpu_on(CPU_ON, 1), Action::psci_system_off()]);
