@@ -8,11 +8,11 @@ use realm_builder::{
     Rim,
 };
 use rmi_abi::rtt::{Level, RttEntryState};
-use rmi_abi::{Command, Dialect, Ipa, IpaRange};
+use rmi_abi::{Command, Dialect, Ipa, IpaRange, Status};
 use rmi_conduits::counting::Counting;
 use rmi_host::command::SharedAccess;
 use rmi_host::{CountingLedger, Error, Host, Undelegated};
-use rmm_model::Model;
+use rmm_model::{Model, Options};
 use sro::{CallbackMemory, FixedPool, HostMemory, Pool};
 
 const D: Dialect = Dialect::V1_0;
@@ -319,4 +319,42 @@ fn scattered_memory_is_measured_as_ram_without_memory_is() {
     measured(&[(BLOCK, 0), (2 * BLOCK, PAGE)]);
     measured(&[(PAGE, PAGE), (BLOCK - PAGE, u64::MAX), (BLOCK / 2, 3 * PAGE), (3 * BLOCK / 2, 0)]);
     measured(&[(BLOCK + 5 * PAGE, u64::MAX), (BLOCK - 5 * PAGE, 2 * PAGE), (BLOCK, u64::MAX)]);
+}
+
+/// Whether a PMU may have no counters depends on the CPU, which no feature tells: the RMM refuses
+/// it (as TF-RMM v0.8.0 without `FEAT_HPMN0`), and all memory comes back. More counters than there
+/// are, are refused before any call.
+#[test]
+fn a_pmu_without_counters_is_refused_by_the_rmm() {
+    for (counters, status) in [(0, Some(Status::ErrorInput)), (1, None), (4, None), (5, None)] {
+        let mut options = Options::new(D);
+        // A PMU, with four counters.
+        options.features[0] |= 1 << 26 | 4 << 27;
+        let model = Model::new(options).unwrap();
+        let ledger = CountingLedger::new();
+        let mut memory = model.take_memory();
+        let mut pool = test_support::pool::<64>(&mut memory, 64 * PAGE);
+        let rmm = test_support::open(model.host().with_ledger(&ledger), &mut pool);
+        let mut storage = RealmStorage::<32, 8>::new();
+        let mut config = RealmConfig::new(40);
+        config.pmu_num_ctrs = Some(counters);
+        let calls = model.calls();
+        match Realm::create(&rmm, &config, &mut storage, &mut pool) {
+            Ok(realm) => {
+                assert!((1..=4).contains(&counters));
+                assert_eq!(realm.terminate().unwrap().tear_down(&mut pool, []).error, None);
+            }
+            Err(failed) if counters > 4 => {
+                assert!(matches!(failed.error, BuildError::Config(_)), "{}", failed.error);
+                assert_eq!(model.calls(), calls);
+            }
+            Err(failed) => {
+                let BuildError::Call(error) = failed.error else { panic!("{}", failed.error) };
+                assert_eq!((error.status(), counters), (status, 0));
+                assert!(error.is_clean());
+            }
+        }
+        pool.drain(&rmm, &mut |_| {});
+        assert_eq!(ledger.balance().outstanding(), 0);
+    }
 }

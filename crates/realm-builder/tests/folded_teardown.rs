@@ -103,7 +103,6 @@ fn teardown_asks_the_host_for_the_granule() {
             },
         );
         assert_eq!(realm.destroy_or_quarantine(&mut memory).error, None);
-        drop(memory);
         assert_eq!(freed, BLOCKS * BLOCK);
         // Once, for the first page of the first block.
         assert_eq!(asked, [IpaRange::with_size(Ipa::new(0), PAGE).unwrap()]);
@@ -124,7 +123,6 @@ fn teardown_without_a_granule_quarantines_the_blocks() {
             });
             let torn = realm.destroy_or_quarantine(&mut memory);
             assert!(matches!(torn.error, Some(Error::NeedMemory { .. })), "{:?}", torn.error);
-            drop(memory);
             // Nothing of a block that the Realm may access is the host's.
             assert_eq!(freed, 0);
         });
