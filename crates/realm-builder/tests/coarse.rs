@@ -5,13 +5,15 @@
 
 use std::num::{NonZeroU8, NonZeroU32};
 
+use realm_builder::plan::Limits;
 use realm_builder::{
-    BuildError, Content, FixedRecords, Realm, RealmConfig, RealmStorage, Records, Region,
-    ShadowTable,
+    BuildError, Content, DismantleProgress, FixedRecords, Realm, RealmConfig, RealmStorage,
+    Records, Region, ShadowTable,
 };
 use rmi_abi::granule::{TrackingRegionSize, TrackingRegionState};
 use rmi_abi::rtt::{Geometry, Level};
 use rmi_abi::{Command, Dialect, GranuleSize, Ipa, IpaRange, Pa, PaRange, Status};
+use rmi_conduits::counting::Counting;
 use rmi_conduits::inject::{Fault, Injecting};
 use rmi_host::granules::{AnyGranules, HostOwned};
 use rmi_host::{
@@ -369,4 +371,92 @@ fn any_call_may_fail_on_coarse_memory() {
             }
         }
     }
+}
+
+/// A call ends where a tracking region ends, COARSE or FINE: with these limits predictions are
+/// exact.
+#[test]
+fn coarse_memory_takes_the_predicted_calls() {
+    for shape in [BY_GIB, BY_2_MIB, BY_32_MIB, BY_512_MIB] {
+        let model = model(shape, |_| ());
+        let conduit = Counting::new(&model);
+        let platform = Host::new(&conduit, &model);
+        let Vmm { session, mut pool, mut fine, mut heap } =
+            Vmm::start(shape, platform, model.take_memory()).unwrap();
+        fine.make_fine(&session, &mut pool, region(shape, 0)).unwrap();
+        fine.make_fine(&session, &mut pool, region(shape, 3)).unwrap();
+        let limits = Limits { regions: Some(shape.region), ..Limits::RANGES };
+        let parts = Scale::new(shape.granule).shadow_tables(12);
+        let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(parts).collect();
+        let (mut fixed, mut shared) = (FixedRecords::new(), [const { None }; 2]);
+        let records = Records::new(&mut fixed, &mut tables, &mut shared);
+        let realm = Realm::create(&session, &RealmConfig::new(40), records, &mut pool).unwrap();
+        let realm = realm.activate().unwrap();
+        let granule = shape.granule.bytes();
+        // Two COARSE regions in one piece; and FINE memory on both sides of the end of a region,
+        // the latter of which another one follows in the Realm.
+        let mut take = |base: u64, bytes: u64| {
+            let at = Pa::new(DRAM + base);
+            heap.take_range(PaRange::with_size(at, bytes).unwrap()).unwrap()
+        };
+        let two = take(shape.region, 2 * shape.region);
+        let pages = take(3 * shape.region, 2 * granule);
+        let more = pool.take_host(granule, granule).unwrap();
+        for (ipa, delegations, pieces) in
+            [(RAM, 2, vec![two]), (RAM + 2 * shape.region, 2, vec![pages, more])]
+        {
+            let mut pieces = pieces;
+            let ranges: Vec<_> = pieces.iter().map(Undelegated::range).collect();
+            let cost = realm.map_cost(&mut pool, Ipa::new(ipa), &ranges, limits);
+            let data: u64 =
+                ranges.iter().map(|range| limits.delegation_of(*range, shape.granule)).sum();
+            assert_eq!(data, delegations, "{shape:?}");
+            let before = conduit.total().issued;
+            realm.map_scattered(&mut pool, Ipa::new(ipa), &mut pieces).unwrap();
+            assert_eq!(conduit.total().issued - before, cost.calls(), "{shape:?} {cost:?}");
+        }
+        let cost = realm.dismantle_cost(limits);
+        // One for each of the regions, and of the pages.
+        assert_eq!(cost.unmap, 4, "{shape:?}");
+        let mut realm = realm.terminate().unwrap();
+        let before = conduit.total().issued;
+        let mut freeing = CallbackMemory::freeing(&mut pool, |memory| {
+            let _ = memory.into_raw();
+        });
+        while realm.dismantle(&mut freeing, 100_000).unwrap() == DismantleProgress::More {}
+        drop(freeing);
+        assert_eq!(conduit.total().issued - before, cost.calls(), "{shape:?} {cost:?}");
+        assert_eq!(conduit.total().failed, 0, "{shape:?}");
+        assert_eq!(realm.tear_down(&mut pool, []).error, None);
+        fine.restore(&session, &mut pool).unwrap();
+        pool.drain(&session, &mut |memory| {
+            let _ = memory.into_raw();
+        });
+    }
+}
+
+#[test]
+fn delegation_is_counted_by_region() {
+    let range = |from: u64, to: u64| PaRange::new(Pa::new(from), Pa::new(to)).unwrap();
+    let limits = Limits { regions: Some(0x4000), ..Limits::RANGES };
+    let size = GranuleSize::Size4KiB;
+    for (from, to, calls) in [
+        (0x8000, 0x8000, 0),
+        (0x9000, 0x9000, 0),
+        (0x9000, 0xa000, 1),
+        (0x8000, 0xc000, 1),
+        (0x9000, 0xc000, 1),
+        (0x8000, 0xd000, 2),
+        (0x9000, 0xd000, 2),
+        (0x9000, 0x1_1000, 3),
+        (0x8000, 0x1_0000, 2),
+    ] {
+        let memory = range(from, to);
+        assert_eq!(limits.delegation_of(memory, size), calls, "{memory}");
+        assert_eq!(Limits::RANGES.delegation_of(memory, size), u64::from(from < to));
+    }
+    // In each region anew.
+    let by_two = Limits { granules_per_call: Some(2), ..limits };
+    assert_eq!(by_two.delegation_of(range(0x9000, 0x1_1000), size), 2 + 2 + 1);
+    assert_eq!(by_two.delegation_of(range(0x9000, 0xc000), size), 2);
 }

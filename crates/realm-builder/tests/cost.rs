@@ -28,7 +28,7 @@ fn limits() -> impl Strategy<Value = Limits> {
     (granules, any::<bool>()).prop_map(|(granules_per_call, table_by_table)| Limits {
         granules_per_call,
         table_by_table,
-        entry_by_entry: false,
+        ..Limits::RANGES
     })
 }
 

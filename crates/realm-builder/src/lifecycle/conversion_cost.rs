@@ -1,5 +1,7 @@
 //! Cost of conversions between private and shared memory, and of taking back what is shared.
 
+use core::ops::ControlFlow;
+
 use rmi_abi::desc::AddrRangeDesc;
 use rmi_abi::rtt::Level;
 use rmi_abi::{Ipa, IpaRange, PaRange};
@@ -94,7 +96,7 @@ impl<P: Platform> RealmCore<'_, P> {
             }
             let Some((ipas, pas)) = run else { return forecast.cost };
             self.forecast_unmapping(&mut forecast, ipas);
-            forecast.cost.undelegate += limits.delegation(pas.bytes(), forecast.granule);
+            forecast.cost.undelegate += limits.delegation_of(pas, forecast.granule);
             if let Ok(alias) = self.alias(ipas, range) {
                 self.forecast_sharing(&mut forecast, alias.base(), pas);
             }
@@ -129,12 +131,31 @@ impl<P: Platform> RealmCore<'_, P> {
     /// the RMM does.
     pub(crate) fn span_of_call(&self, at: At, top: Ipa, limits: Limits) -> IpaRange {
         let range = self.span(at, top, limits.table_by_table).range;
+        let range = range.before(self.end_in_region(range, limits.regions));
         if !limits.table_by_table {
             return range;
         }
         // An empty table may lie between blocks.
         let level_at = |ipa| self.level_at(ipa);
         range.before(self.end_in_table(at.base, range.top(), at.level, &level_at))
+    }
+
+    /// Where a call that begins with a range ends, because other memory of the range is in another
+    /// tracking region than the first.
+    fn end_in_region(&self, range: IpaRange, regions: Option<u64>) -> Ipa {
+        let Some(region) = regions.filter(|region| region.is_power_of_two()) else {
+            return range.top();
+        };
+        let mut first = None;
+        let other = self.each_memory(range.base(), range.top(), |shadow, at| {
+            let Some(memory) = shadow.memory(at) else { return ControlFlow::Continue(()) };
+            let base = memory.base().align_down(region);
+            match *first.get_or_insert(base) == base {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(at.base),
+            }
+        });
+        other.unwrap_or(range.top())
     }
 
     /// Private memory is unmapped, all of a run.

@@ -121,7 +121,7 @@ impl<P: Platform> RealmCore<'_, P> {
         let mut sum = Cost { create, delegate, ripas, ..Cost::default() };
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
         for region in regions {
-            sum.delegate += limits.delegation(region.memory.bytes(), granule);
+            sum.delegate += limits.delegation_of(region.memory.range(), granule);
             sum.map += match region.content {
                 Content::Measured(_) | Content::Unmeasured(_) => {
                     region.memory.bytes() >> granule.shift()
@@ -164,12 +164,12 @@ impl<P: Platform> RealmCore<'_, P> {
                 true => at.range().bytes() >> self.geometry().entry_shift(unmapped),
                 false => 1,
             };
-            self.collect(span, &mut run, &mut |bytes| {
-                sum.undelegate += limits.delegation(bytes, granule);
+            self.collect(span, &mut run, &mut |memory| {
+                sum.undelegate += limits.delegation_of(memory, granule);
             });
             from = span.top();
         }
-        sum.undelegate += limits.delegation(run.bytes(), granule);
+        sum.undelegate += limits.delegation_of(run, granule);
         let by_range = self.shows_by_range();
         for tree in trees {
             let mut from = Ipa::new(0);
@@ -198,7 +198,7 @@ impl<P: Platform> RealmCore<'_, P> {
     }
 
     /// Collects memory that is returned to the host: contiguous memory is undelegated together.
-    fn collect(&self, span: IpaRange, run: &mut PaRange, send: &mut dyn FnMut(u64)) {
+    fn collect(&self, span: IpaRange, run: &mut PaRange, send: &mut dyn FnMut(PaRange)) {
         self.each_memory(span.base(), span.top(), |shadow, at| {
             let memory = shadow.memory(at).unwrap_or(*run);
             let grown = if run.is_empty() {
@@ -211,7 +211,7 @@ impl<P: Platform> RealmCore<'_, P> {
                 None
             };
             if grown.is_none() {
-                send(run.bytes());
+                send(*run);
             }
             *run = grown.unwrap_or(memory);
             ControlFlow::<()>::Continue(())

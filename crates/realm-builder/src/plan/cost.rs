@@ -4,7 +4,7 @@ use core::ops::Add;
 
 use rmi_abi::desc::AddrRangeDesc;
 use rmi_abi::rtt::{Geometry, Level};
-use rmi_abi::{GranuleSize, Ipa, PaRange};
+use rmi_abi::{GranuleSize, Ipa, Pa, PaRange};
 
 use super::{Exists, Run, Tables, runs_of};
 
@@ -17,19 +17,51 @@ pub struct Limits {
     pub table_by_table: bool,
     /// Whether a map or unmap call handles one entry, and maps private memory by pages only.
     pub entry_by_entry: bool,
+    /// The size in bytes of the tracking regions at whose end a call ends that delegates,
+    /// undelegates or unmaps private memory: where the host can change how memory is tracked
+    /// (`Rmm::tracking_region_size`); `None` where calls do not end there.
+    ///
+    /// A region that is COARSE takes one call as a whole, whatever `granules_per_call` is; that is
+    /// predicted where `granules_per_call` is `None`. The RMM does not map memory that
+    /// [`fits_coarse`](super::fits_coarse) refuses.
+    pub regions: Option<u64>,
 }
 
 impl Limits {
     /// TF-RMM (July 2026): one granule, and one leaf table.
     pub const ONE_BY_ONE: Self =
-        Self { granules_per_call: Some(1), table_by_table: true, entry_by_entry: false };
+        Self { granules_per_call: Some(1), table_by_table: true, ..Self::RANGES };
     /// An RMM that takes whole ranges.
-    pub const RANGES: Self =
-        Self { granules_per_call: None, table_by_table: false, entry_by_entry: false };
+    pub const RANGES: Self = Self {
+        granules_per_call: None,
+        table_by_table: false,
+        entry_by_entry: false,
+        regions: None,
+    };
     /// Any RMM of 1.0: one granule, and one entry.
     pub const ENTRY_BY_ENTRY: Self = Self { entry_by_entry: true, ..Self::ONE_BY_ONE };
 
-    /// Calls that delegate (or undelegate) one contiguous run of granules of this size.
+    /// Calls that delegate (or undelegate) memory with granules of this size: as
+    /// [`Limits::delegation`], in each of the regions that it is in.
+    #[must_use]
+    pub fn delegation_of(&self, memory: PaRange, granule: GranuleSize) -> u64 {
+        let Some(region) = self.regions.filter(|region| region.is_power_of_two()) else {
+            return self.delegation(memory.bytes(), granule);
+        };
+        let (base, top) = (memory.base().raw(), memory.top().raw());
+        let part = |from: u64, to: u64| self.delegation(to.saturating_sub(from), granule);
+        // The first whole region begins here, and the last one ends there.
+        let last = memory.top().align_down(region).raw();
+        let first = memory.base().align_up(region).map_or(u64::MAX, Pa::raw);
+        if first > last {
+            return part(base, top);
+        }
+        let whole = (last - first) >> region.trailing_zeros();
+        part(base, first) + whole * self.delegation(region, granule) + part(last, top)
+    }
+
+    /// Calls that delegate (or undelegate) one contiguous run of granules of this size, in one
+    /// region.
     #[must_use]
     pub const fn delegation(&self, bytes: u64, granule: GranuleSize) -> u64 {
         let granules = bytes.div_ceil(granule.bytes());
@@ -119,7 +151,7 @@ pub fn map_cost<'e>(
 ) -> Cost {
     let (top, granule) = (geometry.start_level().max(Level::L1), geometry.granule());
     let top = if limits.entry_by_entry { Level::L3 } else { top };
-    let data = pieces.clone().map(|piece| limits.delegation(piece.bytes(), granule)).sum::<u64>();
+    let data = pieces.clone().map(|piece| limits.delegation_of(piece, granule)).sum::<u64>();
     // One pass: the tables are those of the runs that the calls map.
     let mut tables = Tables::new(geometry);
     let (mut create, mut filling) = (0, Filling::new(geometry));
