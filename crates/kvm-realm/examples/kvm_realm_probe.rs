@@ -4,7 +4,8 @@
 //! kvm_realm_probe [--json] [--generation NAME]
 //! ```
 //!
-//! `--generation` overrides what is found, for a kernel of which the user knows better. The exit
+//! `--generation` overrides what is found, for a kernel of which the user knows better; the tree
+//! for device assignment is `da-v7:CAPABILITY:REQUEST`, with the numbers of its kernel. The exit
 //! status is 0 if Realms can be run, 1 if there are none, 2 if there are some that this crate does
 //! not know or that lack something, 3 if KVM cannot be asked.
 

@@ -83,6 +83,16 @@ impl DaV7Numbers {
         }
         Some(Self { capability, init_ripas: Request::new(init_ripas) })
     }
+
+    /// From `da-v7:CAPABILITY:REQUEST`.
+    fn parse(name: &str) -> Option<Self> {
+        let (capability, request) = name.strip_prefix("da-v7:")?.split_once(':')?;
+        let number = |text: &str| match text.strip_prefix("0x") {
+            Some(digits) => u32::from_str_radix(digits, 16).ok(),
+            None => text.parse().ok(),
+        };
+        Self::new(number(capability)?, number(request)?)
+    }
 }
 
 /// How a Realm comes into being and becomes active.
@@ -252,7 +262,8 @@ impl Generation {
         self.facts().realm_type | ipa_width as u64
     }
 
-    /// The generation with this name.
+    /// The generation with this name; `da-v7` is followed by the numbers of its kernel, as decimal
+    /// or hexadecimal ones: `da-v7:CAPABILITY:REQUEST` ([`DaV7Numbers::new`]).
     ///
     /// # Errors
     ///
@@ -264,6 +275,9 @@ impl Generation {
             "v5" | "v6" | "v7" => Ok(Self::V5ToV7),
             "v11" | "v16" => Err(UnknownGeneration::NotPublic { name: name.to_owned() }),
             "da-v7" => Err(UnknownGeneration::NeedsNumbers),
+            name if name.starts_with("da-v7:") => {
+                DaV7Numbers::parse(name).map(Self::DaV7).ok_or(UnknownGeneration::NeedsNumbers)
+            }
             _ => Err(UnknownGeneration::NoSuchName { name: name.to_owned() }),
         };
         found.map_or_else(unknown, Ok)
@@ -286,7 +300,7 @@ pub enum UnknownGeneration {
         name: String,
     },
     /// It has numbers that only its kernel knows.
-    #[error("da-v7 is used with the numbers of its kernel: `Generation::DaV7`")]
+    #[error("da-v7 is used with the numbers of its kernel: da-v7:CAPABILITY:REQUEST")]
     NeedsNumbers,
     /// There is no such generation.
     #[error("{name} is no generation")]

@@ -162,9 +162,6 @@ fn populate(errno: Errno, is_implicit: bool) -> Known {
         Errno::ENXIO => ("the RMM refused the memory, or the realm is dead", SEE_LOG),
         Errno::ENOMEM => ("the kernel has no memory", "free memory and go on where it stopped"),
         Errno::EINTR | Errno::EAGAIN => ("it was interrupted", "go on where it stopped"),
-        Errno::ENOTTY => {
-            ("the kernel does not know this call", "it is of another generation: probe it again")
-        }
         _ => return None,
     })
 }
@@ -274,7 +271,6 @@ fn memory(operation: Operation, errno: Errno) -> Known {
             "pages were not given back, or only some",
             "stop the vCPUs and close the VM: memory may be in both states",
         ),
-        (_, Errno::ENOMEM) => ("the kernel has no memory", "free memory and try again"),
         _ => return None,
     })
 }

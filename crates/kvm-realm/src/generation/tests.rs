@@ -202,7 +202,24 @@ fn names_are_parsed_and_refused() {
         let refused = Generation::parse(name).unwrap_err();
         assert_eq!(refused, UnknownGeneration::NotPublic { name: name.to_owned() });
     }
-    assert_eq!(Generation::parse("da-v7"), Err(UnknownGeneration::NeedsNumbers));
+    let da = |capability, request| Generation::DaV7(DaV7Numbers::new(capability, request).unwrap());
+    assert_eq!(Generation::parse("da-v7:254:0xc040aed9"), Ok(da(254, 0xc040_aed9)));
+    assert_eq!(Generation::parse("da-v7:0x104:1077980888"), Ok(da(260, 0x4040_aed8)));
+    for wrong in [
+        "da-v7",
+        "da-v7:",
+        "da-v7:254",
+        "da-v7:254:",
+        "da-v7::0xc040aed9",
+        "da-v7:254:0xc020aed9",
+        "da-v7:x:0xc040aed9",
+        "da-v7:254:c040aed9",
+        "da-v7:254:0xc040aed9:1",
+        "da-v7:254:0x1c040aed9",
+    ] {
+        assert_eq!(Generation::parse(wrong), Err(UnknownGeneration::NeedsNumbers), "{wrong}");
+    }
+    assert!(UnknownGeneration::NeedsNumbers.to_string().ends_with(": da-v7:CAPABILITY:REQUEST"));
     let unknown = UnknownGeneration::NoSuchName { name: "v17".to_owned() };
     assert_eq!(Generation::parse("v17"), Err(unknown));
 }
