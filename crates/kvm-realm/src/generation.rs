@@ -2,6 +2,8 @@
 //!
 #![doc = include_str!("../docs/generations.md")]
 //!
+//! - *IPA width, at most*: the kernel of v5 does not ask the RMM for LPA2; of the others it is not
+//!   known that they have a limit of their own.
 //! - *Feature REC* is the one that KVM_ARM_VCPU_FINALIZE takes.
 //! - *Populated from*: the shared side of the slot at the same address, or an address of the VMM.
 //! - *Progress*: none is reported, a call is done or failed; the number of bytes is returned; or
@@ -202,6 +204,9 @@ pub struct Facts {
     pub memfd_attributes_capability: Option<u32>,
     /// What is added to the IPA width in the type of VM.
     pub realm_type: u64,
+    /// The widest IPA space that a Realm is known to have, in bits. The kernel of v5 creates wider
+    /// VMs where the RMM has LPA2, but does not ask the RMM for it: the Realm is then refused.
+    pub max_ipa_width: u8,
     /// KVM_ARM_VCPU_REC: the feature that is finalized when a vCPU is set up.
     pub rec_feature: Option<u32>,
     /// Whether some kernels of this generation refuse that feature in KVM_ARM_VCPU_INIT, with

@@ -43,7 +43,8 @@ pub enum VmError {
     Call(#[from] CallError),
 }
 
-/// The most bits that the kernel has for the IPA space of any VM, at most 52.
+/// The most bits that the kernel has for the IPA space of any VM, and not more than a Realm of this
+/// generation can have.
 ///
 /// The limit for Realms is the RMM's, and lower perhaps: only creating a VM tells. This is asked
 /// before a VM is created, since a Realm changes what the kernel answers.
@@ -53,11 +54,12 @@ pub enum VmError {
 /// [`CallError`] of KVM_CHECK_EXTENSION.
 pub fn ipa_limit<K: Kernel>(calls: &Calls<'_, K>, kvm: BorrowedFd<'_>) -> Result<u8, CallError> {
     let limit = calls.check_extension(kvm, CAP_ARM_VM_IPA_SIZE)?;
-    Ok(match u8::try_from(limit) {
+    let limit = match u8::try_from(limit) {
         Ok(0) => DEFAULT_IPA_WIDTH,
-        Ok(limit) => limit.min(MAX_IPA_WIDTH),
+        Ok(limit) => limit,
         Err(_) => MAX_IPA_WIDTH,
-    })
+    };
+    Ok(limit.min(calls.generation.facts().max_ipa_width))
 }
 
 /// Creates a VM with the widest IPA space that kernel and RMM have, from `at_most` bits downwards.
@@ -76,6 +78,11 @@ pub fn create<K: Kernel>(
     at_most: u8,
 ) -> Result<RealmVm, VmError> {
     if at_least < MIN_IPA_WIDTH || at_most > MAX_IPA_WIDTH || at_least > at_most {
+        return Err(VmError::Width { at_least, at_most });
+    }
+    // Wider VMs are created by some kernels, and then are no Realms.
+    let at_most = at_most.min(calls.generation.facts().max_ipa_width);
+    if at_least > at_most {
         return Err(VmError::Width { at_least, at_most });
     }
     let mut refused = Err(calls.error(Operation::CreateVm, Errno::EINVAL).into());
@@ -126,6 +133,24 @@ mod tests {
         let Err(VmError::Call(error)) = create(&kernel, 35, 36) else { panic!("too wide") };
         assert_eq!((error.operation, error.errno), (Operation::CreateVm, Errno::EINVAL));
         assert_eq!(kernel.take(), ["vm 0x124", "vm 0x123"]);
+    }
+
+    #[test]
+    fn no_width_is_tried_that_a_realm_cannot_have() {
+        let kernel = kernel(52);
+        let calls = Calls::new(&kernel, Generation::V5ToV7);
+        let create = |at_least, at_most| super::create(&calls, fd().as_fd(), at_least, at_most);
+        assert_eq!(create(33, 52).unwrap().geometry.ipa_width(), 48);
+        assert_eq!(create(48, 49).unwrap().geometry.ipa_width(), 48);
+        assert_eq!(kernel.take(), ["vm 0x130", "vm 0x130"]);
+        let Err(VmError::Width { at_least: 49, at_most: 48 }) = create(49, 50) else {
+            panic!("too wide")
+        };
+        assert!(kernel.take().is_empty());
+        kernel.capability.set(52);
+        assert_eq!(ipa_limit(&calls, fd().as_fd()), Ok(48));
+        kernel.capability.set(300);
+        assert_eq!(ipa_limit(&calls, fd().as_fd()), Ok(48));
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub(super) struct Behaviour {
     /// Whether the address of an MMIO exit is without the bit that tells the halves of the address
     /// space apart.
     pub(super) strips_shared_bit: bool,
+    /// Whether Realms can have more than 48 bits of IPA space.
+    pub(super) has_lpa2: bool,
     /// Whether a Realm's descriptor answers only for listed capabilities of the architecture.
     pub(super) filters_capabilities: bool,
     /// Whether `KVM_RUN` looks for a GIC that is not initialised before anything else (`ENODEV`).
@@ -90,6 +92,7 @@ impl Behaviour {
             off_reason: if is_rmi { SHUTDOWN } else { UNKNOWN },
             retries_rec: is_rmi,
             strips_shared_bit: facts.attributes == Attributes::Vm,
+            has_lpa2: facts.id != "rme-v5..v7",
             filters_capabilities: is_rmi && facts.id != "rmi-v12",
             checks_gic_first: is_newest,
             // Since 6.18 there are flags, which a Realm's kernel has from v12 on.

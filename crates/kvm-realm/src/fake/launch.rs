@@ -32,6 +32,7 @@ impl Machine {
         let (family, number) = (self.facts.family, self.facts.capability);
         let filters = self.behaviour.filters_capabilities;
         let has_sha512 = self.options.has_sha512;
+        let has_lpa2 = self.behaviour.has_lpa2;
         let (index, vm) = self.vm_of(fd)?;
         let is_realm = vm.is_realm;
         match family {
@@ -41,6 +42,10 @@ impl Machine {
                 if action == actions.config {
                     vm.configure(argument, &actions, has_sha512)
                 } else if action == actions.create {
+                    if vm.ipa_bits > 48 && !has_lpa2 {
+                        // KVM does not ask for LPA2, so the RMM refuses the width.
+                        return Err(Errno::ENXIO);
+                    }
                     vm.create_realm()
                 } else if action == actions.init_ripas {
                     let (base, size, _) = range(argument)?;

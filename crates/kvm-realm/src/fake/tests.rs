@@ -772,6 +772,28 @@ fn a_realm_has_the_ipa_sizes_of_the_rmm() {
 }
 
 #[test]
+fn the_widest_ipa_space_is_one_that_a_realm_can_have() {
+    for name in RME {
+        let kernel = FakeKernel::new(name).unwrap();
+        kernel.set_ipa_limits(52, 52);
+        let system = kernel.open_kvm().unwrap();
+        let generation = crate::Generation::ALL
+            .into_iter()
+            .find(|generation| name.ends_with(&generation.name().replace('-', "..")));
+        let calls = crate::calls::Calls::new(&kernel, generation.unwrap());
+        let limit = crate::vm::ipa_limit(&calls, system.as_fd()).unwrap();
+        let made = crate::vm::create(&calls, system.as_fd(), 33, limit).unwrap();
+        let widest = if name == "rme-v5..v7" { 48 } else { 52 };
+        assert_eq!(made.geometry.ipa_width(), widest, "{name}");
+        calls.create_realm(made.vm.as_fd()).unwrap();
+        // The VM is created, the Realm is not.
+        let vm = kernel.create_vm(system.as_fd(), 0x100 | 49).unwrap();
+        let refused = if widest < 49 { Err(Errno::ENXIO) } else { Ok(()) };
+        assert_eq!(calls.create_realm(vm.as_fd()).map_err(|error| error.errno), refused);
+    }
+}
+
+#[test]
 fn calls_are_recorded_fail_when_told_to_and_descriptors_are_counted() {
     let kernel = FakeKernel::new("rmi-v14").unwrap();
     let system = kernel.open_kvm().unwrap();

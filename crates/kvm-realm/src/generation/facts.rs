@@ -37,6 +37,7 @@ const RME: Facts = Facts {
     parameter: "kvm_cap_arm_rme",
     memfd_attributes_capability: None,
     realm_type: TYPE_FIELD,
+    max_ipa_width: 52,
     rec_feature: Some(9),
     rec_is_optional_at_init: false,
     steps: Steps::Actions,
@@ -63,6 +64,7 @@ const RMI: Facts = Facts {
     parameter: "kvm_cap_arm_rmi",
     memfd_attributes_capability: None,
     realm_type: TYPE_BIT,
+    max_ipa_width: 52,
     rec_feature: None,
     rec_is_optional_at_init: false,
     steps: Steps::Implicit,
@@ -87,6 +89,7 @@ pub(super) const fn of(generation: Generation) -> Facts {
         Generation::V5ToV7 => Facts {
             name: "v5-v7",
             capability: 300,
+            max_ipa_width: 48,
             rec_feature: Some(8),
             rec_is_optional_at_init: true,
             psci_complete: Some(write(0xd2, 24)),

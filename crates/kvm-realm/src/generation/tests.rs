@@ -273,6 +273,7 @@ fn table() -> String {
         0x4000_0000 => "`1 << 30`".to_owned(),
         realm => format!("`{realm:#x}`"),
     });
+    row("IPA width, at most", &|facts| facts.max_ipa_width.to_string());
     let rec = |feature: Option<u32>| feature.map_or("-".to_owned(), |number| number.to_string());
     row("feature REC", &|facts| rec(facts.rec_feature));
     row("REC at KVM_ARM_VCPU_INIT", &|facts| {
