@@ -318,3 +318,27 @@ proptest! {
         check(machine(kind), steps, sizes)?;
     }
 }
+
+/// Blocks that a conversion cuts are split: private ones, and shared ones.
+#[test]
+fn conversions_that_cut_blocks_take_the_predicted_calls() {
+    for kind in 0..3 {
+        let blocks = vec![Some((512, 512, false))];
+        let steps = [
+            // A block, and what lies in the middle of it, at its front, and at its end.
+            (Step::Fault(3), 512, 512),
+            (Step::ToShared, 700, 100),
+            (Step::ToPrivate, 750, 10),
+            (Step::Fault(3), 1024, 512),
+            (Step::ToShared, 1024, 1),
+            (Step::Fault(3), 1536, 512),
+            (Step::ToShared, 2047, 1),
+            // Blocks that are shared.
+            (Step::ToShared, 2048, 1024),
+            (Step::ToPrivate, 2100, 600),
+            (Step::SetEmpty, 2048, 1024),
+            (Step::ToPrivate, 2048, 1024),
+        ];
+        check(machine(kind), steps.to_vec(), blocks).unwrap();
+    }
+}

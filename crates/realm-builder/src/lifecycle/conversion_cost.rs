@@ -72,8 +72,11 @@ impl<P: Platform> RealmCore<'_, P> {
         loop {
             let run = self.first_run(range.after(at));
             let end = run.map_or(range.top(), |(ipas, _)| ipas.base());
-            while at < end {
+            loop {
                 let void = range.after(at).before(end);
+                if void.is_empty() {
+                    break;
+                }
                 let Ok(alias) = self.alias(void, range) else { return forecast.cost };
                 let shared = self.first_shared(alias).map(|(part, _)| part);
                 let gap = alias.before(shared.map_or(alias.top(), |part| part.base()));
