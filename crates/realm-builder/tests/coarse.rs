@@ -8,7 +8,7 @@ use std::num::{NonZeroU8, NonZeroU32};
 use realm_builder::plan::Limits;
 use realm_builder::{
     BuildError, Content, DismantleProgress, FixedRecords, Realm, RealmConfig, RealmStorage,
-    Records, Region, ShadowTable,
+    Reclaimed, Records, Region, ShadowTable,
 };
 use rmi_abi::granule::{TrackingRegionSize, TrackingRegionState};
 use rmi_abi::rtt::{Geometry, Level};
@@ -297,6 +297,47 @@ fn a_part_of_a_region_is_reclaimed_once_it_is_fine_or_stays_the_realms() {
         assert_eq!(heap.bytes(), 4 * shape.region);
         fine.restore(session, pool).unwrap();
         assert_eq!((ledger.balance().outstanding(), quarantine.len()), (0, 0));
+        assert_eq!(model.census().undelegated, model.census().total);
+        let _ = vmm.end();
+    }
+}
+
+#[test]
+fn a_region_that_was_split_in_several_places_is_unmapped_as_a_whole() {
+    let shape = BY_GIB;
+    for by_reclaiming in [true, false] {
+        let model = model(shape, |_| ());
+        let conduit = Counting::new(&model);
+        let ledger = CountingLedger::new();
+        let platform = Host::new(&conduit, &model).with_ledger(&ledger);
+        let mut vmm = Vmm::start(shape, platform, model.take_memory()).unwrap();
+        vmm.fine.make_fine(&vmm.session, &mut vmm.pool, region(shape, 0)).unwrap();
+        let memory = vmm.take(shape, 1);
+        let Vmm { session, pool, fine, heap } = &mut vmm;
+        let mut storage = RealmStorage::<16, 16>::new();
+        let realm = Realm::create(session, &RealmConfig::new(36), &mut storage, pool).unwrap();
+        realm.map(pool, Ipa::new(RAM), memory).unwrap();
+        let realm = realm.activate().unwrap();
+        // Across two blocks of 2 MiB, and in the last one: a table of level 2, three of level 3.
+        let tables = realm.tables();
+        for (base, bytes) in [(MIB2 - PAGE, 2 * PAGE), (GIB - PAGE, PAGE)] {
+            let part = IpaRange::with_size(Ipa::new(RAM + base), bytes).unwrap();
+            let stopped = realm.reclaim(pool, part).unwrap_err();
+            assert_eq!(call(stopped.error).status(), Some(Status::ErrorTracking));
+        }
+        assert_eq!(realm.tables(), tables + 4);
+        let folds = || conduit.counts(Command::RttFold, Dialect::V2_0Bet3).issued;
+        let mut memory = CallbackMemory::freeing(pool, |memory| heap.insert(memory).unwrap());
+        if by_reclaiming {
+            let whole = IpaRange::with_size(Ipa::new(RAM), GIB).unwrap();
+            assert_eq!(realm.reclaim(&mut memory, whole).unwrap(), Reclaimed::Whole);
+            assert_eq!((realm.tables(), folds()), (tables, 4));
+        }
+        assert_eq!(realm.tear_down(&mut memory, []).error, None);
+        drop(memory);
+        assert_eq!((folds(), heap.bytes()), (4, 4 * GIB));
+        fine.restore(session, pool).unwrap();
+        assert_eq!(ledger.balance().outstanding(), 0);
         assert_eq!(model.census().undelegated, model.census().total);
         let _ = vmm.end();
     }

@@ -97,9 +97,9 @@ impl<P: Platform> RealmCore<'_, P> {
         Ok(folded)
     }
 
-    /// Folds the table that an entry is in, if that lies in a claimed range as a whole: memory of a
-    /// tracking region that is tracked as a whole (COARSE) is unmapped by a block of its size only.
-    /// Whether the entry is part of a block now.
+    /// Folds the table that an entry is in, or one below it, if that lies in a claimed range as a
+    /// whole: memory of a tracking region that is tracked as a whole (COARSE) is unmapped by a
+    /// block of its size only. Whether a table was folded; then the entry may be part of a block.
     pub(crate) fn fold_around(&self, pool: &mut Pool, at: At, range: IpaRange) -> bool {
         if !P::COARSE_TRACKING {
             return false;
@@ -112,11 +112,28 @@ impl<P: Platform> RealmCore<'_, P> {
         if level <= self.geometry().start_level() || !range.contains_range(&table) || !is_unmapped {
             return false;
         }
-        let what = self.shadow.lock().foldable(level, base);
+        // The deepest first: a table that has tables below it is not foldable.
+        let deepest_first = [Level::L3, Level::L2, Level::L1].into_iter();
+        let found = deepest_first
+            .filter(|below| *below >= level)
+            .find_map(|below| Some((below, self.next_block(below, table)?)));
         let mut folded = Folded::default();
-        what == Some(Foldable::Block)
-            && self.fold_trees(pool, level, base, Foldable::Block, &mut folded).is_ok()
-            && folded.blocks > 0
+        found.is_some_and(|(below, ipa)| {
+            self.fold_trees(pool, below, ipa, Foldable::Block, &mut folded).is_ok()
+                && folded.blocks > 0
+        })
+    }
+
+    /// The base of the first table of a level in a range that can be folded to a block.
+    fn next_block(&self, level: Level, range: IpaRange) -> Option<Ipa> {
+        let mut next = self.next_whole_table(level, range.base(), range.top());
+        while let Some(table) = next {
+            if self.shadow.lock().foldable(level, table.base()) == Some(Foldable::Block) {
+                return Some(table.base());
+            }
+            next = self.next_whole_table(level, table.top(), range.top());
+        }
+        None
     }
 
     /// What the next table of a level covers, from an address on, that may exist and ends below
