@@ -169,8 +169,7 @@ impl Granules {
     /// The end of the granules that are in `state` from the base of `range` on.
     pub(crate) fn run(&self, range: &PaRange, state: GranuleState) -> Pa {
         let granules = self.numbers(range).map_or(0, |range| self.states.run(range, state));
-        let bytes = granules as u64 * MIN_GRANULE;
-        Pa::new(range.base().raw() + bytes - bytes % self.bytes())
+        Pa::new(range.base().raw() + granules as u64 * MIN_GRANULE)
     }
 
     /// Puts the granule at `pa` into `state`; outside DRAM nothing happens.
