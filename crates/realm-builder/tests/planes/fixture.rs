@@ -23,9 +23,8 @@ const DRAM: u64 = 8 << 20;
 /// Feature register 3 of an RMM with three auxiliary planes and both kinds of translation tables
 /// for them.
 const BOTH_WAYS: u64 = 3 | 1 << 4 | 1 << 6;
-/// 2.0-bet1 has the commands of 2.0-bet0 for planes.
-pub(crate) const DIALECTS: [Dialect; 3] =
-    [Dialect::TfRmm2026_07, Dialect::V2_0Bet3, Dialect::V2_0Bet0];
+/// Those that have planes: all of 2.0.
+pub(crate) const DIALECTS: [Dialect; 4] = Options::DIALECTS;
 
 pub(crate) fn range(base: u64, bytes: u64) -> IpaRange {
     IpaRange::with_size(Ipa::new(base), bytes).unwrap()

@@ -12,7 +12,10 @@ use sro::CallbackMemory;
 
 pub(crate) use rmm_model::Action;
 
-pub(crate) const DIALECTS: [Dialect; 4] = Options::DIALECTS;
+pub(crate) const DIALECTS: [Dialect; 5] = {
+    let [first, second, third, fourth] = Options::DIALECTS;
+    [first, second, third, fourth, Dialect::V1_0]
+};
 /// A protected IPA.
 pub(crate) const RAM: u64 = 0x4000_0000;
 /// An unprotected IPA: bit 39 of 40.

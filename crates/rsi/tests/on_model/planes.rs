@@ -1,5 +1,6 @@
 //! Planes and their permissions.
 
+use rmi_abi::realm::OptionalParameter;
 use rmi_abi::rsi::{
     Command, MemPermission, PlaneEnter, PlaneEnterFlags, PlaneExitReason, PlaneRunPage2_0,
     ReturnCode, SysregAddress, Version,
@@ -11,7 +12,10 @@ use rsi::{Error, PermissionCookie, PermissionStep, PlaneRunPage, Rsi, WhyStopped
 use crate::model::{self, CpuConduit, Reply, Setup};
 use crate::{pages, with};
 
-const DIALECTS: [Dialect; 2] = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
+/// Those in which Realms have planes.
+fn with_planes() -> impl Iterator<Item = Dialect> {
+    Dialect::ALL.into_iter().filter(|dialect| OptionalParameter::NumAuxPlanes.exists_in(*dialect))
+}
 
 /// Three auxiliary planes with indirect permissions in one tree, or with a tree each.
 fn setup(dialect: Dialect, tree_per_plane: bool, replies: &[Reply]) -> Setup {
@@ -25,7 +29,7 @@ fn setup(dialect: Dialect, tree_per_plane: bool, replies: &[Reply]) -> Setup {
 
 #[test]
 fn a_plane_runs_and_exits() {
-    for dialect in DIALECTS {
+    for dialect in with_planes() {
         let plane =
             Script::new(vec![Action::Set { register: 5, value: 0x5555 }, Action::Wfi, Action::Hvc]);
         let program = |conduit: CpuConduit<'_>| {
@@ -71,7 +75,7 @@ fn a_plane_runs_and_exits() {
 
 #[test]
 fn permissions_are_read_set_and_locked() {
-    for dialect in DIALECTS {
+    for dialect in with_planes() {
         with(setup(dialect, false, &[]), |rsi| {
             assert_eq!(rsi.permission(0, 3), Ok(MemPermission::ReadWriteUpx));
             assert_eq!(rsi.permission(1, 14), Ok(MemPermission::None));
@@ -96,7 +100,7 @@ fn permissions_are_read_set_and_locked() {
 #[test]
 fn an_index_is_given_in_parts() {
     let replies = [Reply::GrantPages(2), Reply::GrantPages(1), Reply::Grant, Reply::Refuse(1)];
-    for dialect in DIALECTS {
+    for dialect in with_planes() {
         with(setup(dialect, false, &replies), |rsi| {
             let first = PermissionCookie::default();
             let step = rsi.set_permission_index(pages(4, 8), 3, first).unwrap();
@@ -127,7 +131,7 @@ fn a_refused_index_stops() {
 /// With a tree for each plane, the RMM goes through the range once for each.
 #[test]
 fn an_index_is_given_in_every_tree() {
-    for dialect in DIALECTS {
+    for dialect in with_planes() {
         with(setup(dialect, true, &[]), |rsi| {
             assert_eq!(rsi.change_permission_index(pages(4, 8), 3), Ok(()));
             let first = PermissionCookie::default();

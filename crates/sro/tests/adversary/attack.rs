@@ -128,7 +128,8 @@ unsafe impl Conduit for Adversary<'_, '_> {
         let fid = rmi_abi::Fid(u32::try_from(registers[0]).unwrap());
         match Command::from_fid(fid, self.dialect) {
             Some(
-                command @ (Command::RecCreate
+                command @ (Command::RecAuxCount
+                | Command::RecCreate
                 | Command::RecDestroy
                 | Command::OpContinue
                 | Command::OpMemDonate
@@ -167,7 +168,7 @@ const DRAM: u64 = 1 << 20;
 /// the host does not terminate.
 pub(crate) fn attack(input: &[u8]) {
     let bytes = Bytes::new(input);
-    let dialect = if bytes.byte() & 1 == 0 { Dialect::TfRmm2026_07 } else { Dialect::V2_0Bet3 };
+    let dialect = Dialect::from_index(bytes.byte() % 5).unwrap();
     let mut options = Options::new(dialect);
     options.dram = PaRange::with_size(options.dram.base(), DRAM).unwrap();
     let model = Model::new(options).unwrap();
