@@ -49,11 +49,11 @@ pub use sinks::WriteSink;
 
 use core::fmt;
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use rmi_abi::run::{RecExit, RecRun};
 use rmi_abi::trace::{CallDisplay, ExitDisplay, ResultDisplay};
-use rmi_abi::{Command, Dialect, Pa, ResultWord, Status};
+use rmi_abi::{Command, Dialect, GranuleSize, Pa, ResultWord, Status};
 use rmi_host::OpenSessions;
 use rmi_host::access::{AccessFault, HostAccess};
 use rmi_host::conduit::{Conduit, NO_ANSWER, NOT_SENT, Registers, Simulated};
@@ -103,6 +103,8 @@ pub struct Tracing<C, S, A = NoExits> {
     sink: S,
     access: A,
     dialect: AtomicDialect,
+    /// The code of the size of the RMM's granules.
+    granule: AtomicU8,
     silent: AtomicBool,
 }
 
@@ -126,7 +128,8 @@ impl<C, S: TraceSink, A: HostAccess> Tracing<C, S, A> {
 impl<C, S, A> Tracing<C, S, A> {
     const fn with(inner: C, access: A, sink: S, dialect: Dialect) -> Self {
         let dialect = AtomicDialect::new(dialect);
-        Self { inner, sink, access, dialect, silent: AtomicBool::new(false) }
+        let granule = AtomicU8::new(0);
+        Self { inner, sink, access, dialect, granule, silent: AtomicBool::new(false) }
     }
 
     /// The sink of the lines.
@@ -142,6 +145,18 @@ impl<C, S, A> Tracing<C, S, A> {
     /// Decodes calls in another dialect from now on: for use when probing has determined it.
     pub fn set_dialect(&self, dialect: Dialect) {
         self.dialect.set(dialect);
+    }
+
+    /// Prints the addresses of accesses on an RMM with granules of this size from now on, which is
+    /// 4 KiB at first: for use when the RMM is configured.
+    pub fn set_granule_size(&self, granule: GranuleSize) {
+        self.granule.store(granule.code(), Ordering::Relaxed);
+    }
+
+    /// The size of granules by which addresses are printed.
+    pub fn granule_size(&self) -> GranuleSize {
+        let code = self.granule.load(Ordering::Relaxed);
+        GranuleSize::from_code(code).unwrap_or(GranuleSize::Size4KiB)
     }
 
     /// Stops or resumes printing; while it is stopped, the conduit only forwards calls.
@@ -211,7 +226,7 @@ impl<C: Conduit, S: TraceSink, A: HostAccess> Tracing<C, S, A> {
                 unsafe { self.access.read(Pa::new(at), exit.as_mut_bytes()) }.is_ok()
             });
         if read {
-            let exit = ExitDisplay::new(self.dialect(), &exit);
+            let exit = ExitDisplay::new(self.dialect(), &exit).with_granule(self.granule_size());
             self.sink.line(format_args!("{shown} = {result} exit={exit}"));
         } else {
             self.sink.line(format_args!("{shown} = {result}"));
@@ -307,6 +322,51 @@ mod tests {
         // An address that cannot be accessed, or is beyond all addresses.
         for run in [0x3000, u64::MAX] {
             assert!(entry(0, run, real, real).ends_with(" = RMI_SUCCESS\n"));
+        }
+    }
+
+    /// The run page of an emulated store, by a granule of 64 KiB.
+    struct Store(OpenSessions);
+
+    // SAFETY: no memory is accessed.
+    unsafe impl HostAccess for Store {
+        fn machine(&self) -> Machine {
+            self.0.machine()
+        }
+
+        unsafe fn read(&self, _: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
+            let mut exit = RecExit::new_zeroed();
+            (exit.esr, exit.hpfar, exit.far) = (0x9380_8047, 0x80_0900_0000 >> 8, 0xbcd8);
+            into.copy_from_slice(exit.as_bytes());
+            Ok(())
+        }
+
+        unsafe fn write(&self, at: Pa, _: &[u8]) -> Result<(), AccessFault> {
+            Err(AccessFault { at })
+        }
+    }
+
+    #[test]
+    fn an_access_is_printed_by_the_size_of_granules_that_was_set() {
+        let sink = WriteSink::new(RefCell::new(String::new()));
+        let conduit = Fake { sessions: OpenSessions::new(Machine::REAL), x0: 0 };
+        let memory = Store(OpenSessions::new(Machine::REAL));
+        let tracing = Tracing::with_exits(conduit, memory, sink, Dialect::V2_0Bet3);
+        let enter = u64::from(Command::RecEnter.fid(Dialect::V2_0Bet3).unwrap().0);
+        assert_eq!(tracing.granule_size(), GranuleSize::Size4KiB);
+        for (granule, ipa) in [
+            (None, "ipa=0x8009000cd8}\n"),
+            (Some(GranuleSize::Size64KiB), "ipa=0x800900bcd8}\n"),
+            (Some(GranuleSize::Size16KiB), "ipa=0x8009003cd8}\n"),
+        ] {
+            if let Some(granule) = granule {
+                tracing.set_granule_size(granule);
+                assert_eq!(tracing.granule_size(), granule);
+            }
+            // SAFETY: nothing is done.
+            let _ = unsafe { tracing.call([enter, 0x1000, 0x2000, 0, 0, 0, 0, 0]) };
+            let text = tracing.sink().get().take();
+            assert!(text.ends_with(ipa), "{text}");
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use core::fmt;
 
+use crate::address::GranuleSize;
 use crate::describe::Enumeration;
 use crate::dialect::Dialect;
-use crate::esr::{Esr, FaultStatus, Syndrome, Wfx, fault_address, fault_page};
+use crate::esr::{Esr, FaultStatus, Syndrome, Wfx, fault_address_in, fault_page};
 use crate::psci::PsciFunction;
 use crate::run::{ExitReason, RecExit};
 
@@ -41,6 +42,7 @@ use crate::run::{ExitReason, RecExit};
 #[derive(Clone, Copy)]
 pub struct ExitDisplay<'a> {
     dialect: Dialect,
+    granule: GranuleSize,
     exit: &'a RecExit,
 }
 
@@ -48,7 +50,14 @@ impl<'a> ExitDisplay<'a> {
     /// Prints what the RMM of that dialect wrote into the run page.
     #[must_use]
     pub const fn new(dialect: Dialect, exit: &'a RecExit) -> Self {
-        Self { dialect, exit }
+        Self { dialect, granule: GranuleSize::Size4KiB, exit }
+    }
+
+    /// Prints what an RMM with granules of this size wrote, which is 4 KiB otherwise: the offset of
+    /// an emulated access is that in its granule.
+    #[must_use]
+    pub const fn with_granule(self, granule: GranuleSize) -> Self {
+        Self { granule, ..self }
     }
 
     fn sync(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -59,7 +68,7 @@ impl<'a> ExitDisplay<'a> {
                 match abort.access {
                     Some(access) => {
                         let what = if access.write { "store" } else { "load" };
-                        let ipa = fault_address(hpfar, far);
+                        let ipa = fault_address_in(self.granule, hpfar, far);
                         write!(f, ", {}-byte {what}, ipa={ipa}", access.bytes)
                     }
                     None => write!(f, ", ipa={}", fault_page(hpfar)),
@@ -206,6 +215,21 @@ mod tests {
         let mut exit = RecExit::new_zeroed();
         change(&mut exit);
         ExitDisplay::new(dialect, &exit).to_string()
+    }
+
+    #[test]
+    fn the_offset_of_an_access_is_that_in_its_granule() {
+        let mut exit = RecExit::new_zeroed();
+        (exit.esr, exit.hpfar, exit.far) =
+            (0x9380_8047, 0x80_0900_0000 >> 8, 0xffff_ffff_ffff_bcd8);
+        for (granule, ipa) in [
+            (GranuleSize::Size4KiB, "0x8009000cd8"),
+            (GranuleSize::Size16KiB, "0x8009003cd8"),
+            (GranuleSize::Size64KiB, "0x800900bcd8"),
+        ] {
+            let shown = ExitDisplay::new(Dialect::V2_0Bet3, &exit).with_granule(granule);
+            assert!(shown.to_string().ends_with(&std::format!("store, ipa={ipa}}}")), "{shown}");
+        }
     }
 
     #[test]
