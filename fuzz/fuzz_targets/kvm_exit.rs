@@ -6,13 +6,13 @@ use kvm_realm::Errno;
 use kvm_realm::exit::{Context, Exit, RUN_BYTES};
 use libfuzzer_sys::fuzz_target;
 
-// The input: the width of an IPA (0 is an ordinary VM), the old way to say that a Realm is off,
-// what KVM_RUN returns (0 is success), the exit reason, and bytes of the page from the description
-// on.
-fuzz_target!(|input: (u8, bool, u8, u32, Vec<u8>)| {
-    let (width, is_off_unknown, number, reason, description) = input;
+// The input: the width of an IPA (0 is an ordinary VM), the old way to say that a Realm is off, and
+// the exit for mappings of devices; what KVM_RUN returns (0 is success), the exit reason, and bytes
+// of the page from the description on.
+fuzz_target!(|input: (u8, (bool, bool), u8, u32, Vec<u8>)| {
+    let (width, (is_off_unknown, has_device_mapping), number, reason, description) = input;
     let shared_bit = if width == 0 { 0 } else { 1 << (31 + width % 21) };
-    let context = Context { shared_bit, is_off_unknown };
+    let context = Context { shared_bit, is_off_unknown, has_device_mapping };
     let mut page = [0; RUN_BYTES];
     page[8..12].copy_from_slice(&reason.to_le_bytes());
     let bytes = description.len().min(RUN_BYTES - 32);
@@ -45,6 +45,7 @@ fuzz_target!(|input: (u8, bool, u8, u32, Vec<u8>)| {
             assert!(waits.is_none_or(|target| target == call.arguments[0]));
         }
         Exit::Undecoded { address, .. } => assert_eq!(address & shared_bit, 0),
+        Exit::DeviceMapping(_) => assert!(has_device_mapping),
         Exit::Unknown { reason: told, .. } => assert_eq!(told, reason),
         _ => {}
     }

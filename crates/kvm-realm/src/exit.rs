@@ -43,6 +43,8 @@ pub struct Context {
     pub shared_bit: u64,
     /// Whether a run without an exit reason says that the Realm has been turned off (v5 to v10).
     pub is_off_unknown: bool,
+    /// Whether exit 44 is a mapping of a device. In other kernels it is, or becomes, another exit.
+    pub has_device_mapping: bool,
 }
 
 /// Why a vCPU left KVM_RUN.
@@ -323,7 +325,7 @@ impl Exit {
                 flags: word(page, 8),
                 arguments: [0; 7],
             }),
-            ARM64_TIO => {
+            ARM64_TIO if context.has_device_mapping => {
                 let [flags, number, device, base, top, physical, _] = words;
                 Self::DeviceMapping(DeviceMapping { flags, number, device, base, top, physical })
             }
@@ -377,9 +379,12 @@ mod tests {
     use super::*;
 
     const SHARED: u64 = 1 << 32;
-    const REALM: Context = Context { shared_bit: SHARED, is_off_unknown: false };
-    const OLD_REALM: Context = Context { shared_bit: SHARED, is_off_unknown: true };
-    const PLAIN: Context = Context { shared_bit: 0, is_off_unknown: false };
+    const REALM: Context =
+        Context { shared_bit: SHARED, is_off_unknown: false, has_device_mapping: true };
+    const OLD_REALM: Context =
+        Context { shared_bit: SHARED, is_off_unknown: true, has_device_mapping: false };
+    const PLAIN: Context =
+        Context { shared_bit: 0, is_off_unknown: false, has_device_mapping: false };
 
     fn page(reason: u32, words: &[u64]) -> RunPage {
         let mut page = [0; RUN_BYTES];
@@ -475,6 +480,8 @@ mod tests {
             decode(44, &[1, 8, 3, SHARED + 4, SHARED + 5, 6, 0]),
             Exit::DeviceMapping(mapping)
         );
+        let other = Exit::decode(Ok(()), &page(44, &[1, 8]), OLD_REALM);
+        assert_eq!(other, Ok(Exit::Unknown { reason: 44, words: [1, 8, 0, 0, 0, 0, 0] }));
         let call = Hypercall { function: 0xc500_004b, flags: 3, arguments: [0; 7] };
         let words = [0xc500_004b, 9, 9, 9, 9, 9, 9, 9, 3];
         assert_eq!(decode(3, &words), Exit::Hypercall(call));

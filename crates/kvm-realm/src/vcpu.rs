@@ -107,10 +107,11 @@ pub struct RealmVcpu<'k, K: Kernel> {
 
 impl<'k, K: Kernel> RealmVcpu<'k, K> {
     fn new(calls: Calls<'k, K>, vcpu: K::Vcpu, geometry: Option<Geometry>) -> Self {
-        let is_realm = geometry.is_some();
+        let (is_realm, exits) = (geometry.is_some(), calls.generation.facts().exits);
         let context = Context {
             shared_bit: geometry.map_or(0, |geometry| geometry.unprotected_base().raw()),
-            is_off_unknown: is_realm && calls.generation.facts().exits.off == EXIT_UNKNOWN,
+            is_off_unknown: is_realm && exits.off == EXIT_UNKNOWN,
+            has_device_mapping: is_realm && exits.device_mapping,
         };
         Self { calls, vcpu, context, open: Open::Nothing, psci: None, refused: 0 }
     }
@@ -360,7 +361,9 @@ impl<'k, K: Kernel> RealmVcpu<'k, K> {
         Ok(self.set_results(&results)?)
     }
 
-    /// Answers [`Exit::DeviceMapping`]: the mapping is what the Realm has to see there.
+    /// Answers [`Exit::DeviceMapping`]: the mapping is what the Realm has to see there, in all of
+    /// its length. It is not accepted in part: what a kernel does with another `gpa_top` than its
+    /// own is not known.
     ///
     /// # Errors
     ///

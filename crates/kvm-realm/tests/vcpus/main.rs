@@ -6,6 +6,9 @@ mod features;
 mod fixture;
 mod random;
 
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -282,6 +285,27 @@ fn a_mapping_of_a_device_is_rejected_without_an_answer() {
         assert_eq!(vcpus[0].run(), Ok(mapping));
         assert_eq!(vcpus[0].accept_mapping(), Ok(()));
         assert_eq!(vcpus[0].run(), Ok(OFF));
+    });
+}
+
+#[test]
+fn exit_44_of_other_kernels_is_not_answered() {
+    let words = [1, 2, 3, 4];
+    let program = move |_| Script::new([Action::Exit(44, words)]);
+    on_each(program, 1, |generation, _, vcpus| {
+        let exit = vcpus[0].run().unwrap();
+        let has_it = matches!(generation, Generation::DaV7(_));
+        assert_eq!(matches!(exit, Exit::DeviceMapping(_)), has_it, "{generation}");
+        // The response is after the six words of the exit.
+        let page = vcpus[0].kernel_vcpu().as_fd().try_clone_to_owned().unwrap();
+        let mut response = [9; 8];
+        File::from(page).read_exact_at(&mut response, 80).unwrap();
+        assert_eq!(response, [if has_it { 0xff } else { 0 }; 8], "{generation}");
+        if !has_it {
+            assert_eq!(exit, Exit::Unknown { reason: 44, words: [1, 2, 3, 4, 0, 0, 0] });
+            assert_eq!(vcpus[0].accept_mapping(), Err(NotAnExit), "{generation}");
+        }
+        assert_eq!(vcpus[0].run(), Ok(OFF), "{generation}");
     });
 }
 
