@@ -62,6 +62,8 @@ pub enum Operation {
     GetRegister,
     /// The answer to a PSCI call.
     CompletePsci,
+    /// Mapping the run page of a vCPU once more.
+    MapRunPage,
     /// Running a vCPU.
     Run,
     /// The GIC.
@@ -108,6 +110,7 @@ impl Operation {
             Self::SetRegister => "KVM_SET_ONE_REG",
             Self::GetRegister => "KVM_GET_ONE_REG",
             Self::CompletePsci => "completion of a PSCI call",
+            Self::MapRunPage => "mmap of a run page",
             Self::Run => "KVM_RUN",
             Self::CreateGic => "KVM_CREATE_DEVICE (VGICv3)",
             Self::ConfigureGic => "KVM_SET_DEVICE_ATTR (VGICv3)",

@@ -29,7 +29,9 @@ unsafe impl Send for Kick {}
 unsafe impl Sync for Kick {}
 
 impl Kick {
-    /// Of a vCPU.
+    /// Of a vCPU, whose descriptor this is: another file may have no such page, so that accesses
+    /// end the process with SIGBUS. As long as the value exists, the kernel keeps the vCPU, its VM
+    /// and the memory of the Realm.
     ///
     /// # Errors
     ///
@@ -82,6 +84,22 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
 
     use super::*;
+    use crate::calls::Calls;
+    use crate::error::Operation;
+    use crate::generation::Generation;
+    use crate::recorder::{Recorder, fd};
+    use crate::vcpu::RealmVcpu;
+
+    #[test]
+    fn a_page_that_cannot_be_mapped_says_nothing_about_the_realm() {
+        let kernel = Recorder::default();
+        let calls = Calls::new(&kernel, Generation::V14);
+        // The vCPU of these tests has no page.
+        let vcpu = RealmVcpu::create(calls, fd().as_fd(), None, 0).unwrap();
+        let error = vcpu.kick().unwrap_err();
+        assert_eq!((error.operation, error.errno), (Operation::MapRunPage, Errno::EACCES));
+        assert_eq!((error.meaning(), error.is_final()), ("no descriptor of a vCPU", false));
+    }
 
     #[test]
     fn a_kick_is_a_byte_of_the_run_page_and_its_mapping_goes_with_it() {

@@ -258,9 +258,9 @@ impl<'k, K: Kernel> RealmVcpu<'k, K> {
     ///
     /// # Errors
     ///
-    /// [`CallError`], of KVM_RUN, when the run page cannot be mapped.
+    /// [`CallError`] when the run page cannot be mapped.
     pub fn kick(&self) -> Result<Kick, CallError> {
-        self.calls.check(Operation::Run, Kick::new(self.vcpu.as_fd()))
+        self.calls.check(Operation::MapRunPage, Kick::new(self.vcpu.as_fd()))
     }
 
     /// Runs it until its next exit. Before the exit is returned, its refusing answer is written

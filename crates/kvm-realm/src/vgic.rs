@@ -12,6 +12,7 @@ use rmi_abi::{Ipa, IpaRange};
 use thiserror::Error;
 
 use crate::calls::Calls;
+use crate::errno::Errno;
 use crate::error::{CallError, Operation};
 use crate::kernel::{DeviceAttr, Kernel};
 use crate::uapi;
@@ -168,17 +169,20 @@ impl TimerPpis {
         first >= 16 && first < 32 && second >= 16 && second < 32 && first != second
     }
 
-    /// Sets them for a vCPU, which sets them for all of the VM, before any runs. They must be
-    /// valid: the kernel refuses others with `EINVAL`.
+    /// Sets them for a vCPU, which sets them for all of the VM, before any runs.
     ///
     /// # Errors
     ///
-    /// [`CallError`]; `EBUSY` after a vCPU ran.
+    /// [`CallError`]; `EINVAL` without a call if they are not valid, since KVM finds two equal ones
+    /// at the first run alone; `EBUSY` after a vCPU ran.
     pub fn set<K: Kernel>(
         &self,
         calls: &Calls<'_, K>,
         vcpu: BorrowedFd<'_>,
     ) -> Result<(), CallError> {
+        if !self.are_valid() {
+            return Err(calls.error(Operation::ConfigureTimer, Errno::EINVAL));
+        }
         for (attr, intid) in [
             (uapi::VCPU_TIMER_VIRTUAL, self.virtual_timer),
             (uapi::VCPU_TIMER_PHYSICAL, self.physical_timer),
@@ -194,7 +198,6 @@ impl TimerPpis {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::errno::Errno;
     use crate::generation::Generation;
     use crate::memory::tests::geometry;
     use crate::recorder::{Recorder, fd};
@@ -304,6 +307,10 @@ mod tests {
             (ppis(20, 20), false),
         ] {
             assert_eq!(ppis.are_valid(), valid, "{ppis:?}");
+            kernel.take();
+            let set = ppis.set(&calls, fd().as_fd()).map_err(|error| error.errno);
+            assert_eq!(set, if valid { Ok(()) } else { Err(Errno::EINVAL) }, "{ppis:?}");
+            assert_eq!(kernel.take().len(), if valid { 2 } else { 0 }, "{ppis:?}");
         }
     }
 }

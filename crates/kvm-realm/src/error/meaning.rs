@@ -37,7 +37,9 @@ pub(super) fn of(error: &CallError) -> (&'static str, &'static str) {
         | Operation::SetGuestMemfdAttributes
         | Operation::PunchHole
         | Operation::Discard => memory(operation, errno),
-        Operation::CreateGic | Operation::ConfigureGic | Operation::InitGic => gic(errno),
+        Operation::CreateGic | Operation::ConfigureGic | Operation::InitGic => {
+            gic(operation, errno)
+        }
         Operation::CompletePsci => psci(errno),
         Operation::FilterCalls => filter(errno),
         Operation::InitPmu => pmu(errno),
@@ -45,7 +47,10 @@ pub(super) fn of(error: &CallError) -> (&'static str, &'static str) {
             Some(("no descriptor of KVM", "pass that of /dev/kvm"))
         }
         Operation::ConfigureTimer => timer(errno),
-        Operation::CheckExtension | Operation::PreferredTarget => None,
+        Operation::MapRunPage if matches!(errno, Errno::ENODEV | Errno::EACCES) => {
+            Some(("no descriptor of a vCPU", "pass that of the vCPU"))
+        }
+        Operation::CheckExtension | Operation::PreferredTarget | Operation::MapRunPage => None,
     };
     known.unwrap_or_else(|| general(errno))
 }
@@ -113,16 +118,20 @@ fn run(errno: Errno, is_implicit: bool) -> Known {
         Errno::ENODEV => {
             ("the GIC is not initialised", "initialise the VGICv3 before the first run")
         }
-        Errno::ENXIO if is_implicit => {
-            ("the RMM refused a REC, the activation or an entry; the realm is dead", SEE_LOG)
-        }
-        Errno::ENXIO => ("the RMM refused the entry", SEE_LOG),
+        Errno::ENXIO if is_implicit => (
+            "an address of the GIC is missing; or the RMM refused a REC, the activation or an \
+             entry, and the realm is dead",
+            SEE_LOG,
+        ),
+        Errno::ENXIO => ("an address of the GIC is missing, or the RMM refused the entry", SEE_LOG),
         Errno::EINVAL if is_implicit => (
-            "a vCPU has no PSCI 0.2, or vCPUs differ in their vector lengths; the realm is dead",
+            "timers share an interrupt, or the PMU is not initialised; or a vCPU has no PSCI 0.2, \
+             or vCPUs differ in their vector lengths, and the realm is dead",
             "create another VM, with the same features for all vCPUs",
         ),
         Errno::EINVAL => (
-            "the vCPU has a PMU that is not initialised, or was not set up as a REC",
+            "timers share an interrupt, the PMU is not initialised, or the vCPU was not set up as \
+             a REC",
             "initialise the PMU of each vCPU, and finalize it, before the realm is activated",
         ),
         Errno::ENOMEM if is_implicit => (
@@ -275,15 +284,22 @@ fn memory(operation: Operation, errno: Errno) -> Known {
     })
 }
 
-fn gic(errno: Errno) -> Known {
+fn gic(operation: Operation, errno: Errno) -> Known {
     Some(match errno {
+        Errno::ENODEV if operation == Operation::InitGic => {
+            ("no vCPU exists", "create vCPUs before")
+        }
         Errno::ENODEV => (
             "the kernel has no GICv3 for VMs",
             "realms need a host with a GICv3; there is no way around it",
         ),
         Errno::EEXIST => ("the VM has a GIC, or the address is set already", "set it up once"),
         Errno::EBUSY => ("vCPUs run, or the GIC is initialised", "set it up before"),
-        Errno::ENXIO => ("an address is missing, or no vCPU exists", "create vCPUs before"),
+        Errno::ENXIO if operation == Operation::InitGic => {
+            ("an address is missing", "set all addresses before")
+        }
+        Errno::ENXIO => ("the GIC has no such attribute", "leave it out"),
+        Errno::E2BIG => ("registers beyond the end of the IPA space", "use lower addresses"),
         Errno::EINVAL => ("an address that is not aligned, or overlaps", "check the addresses"),
         _ => return None,
     })
@@ -292,7 +308,10 @@ fn gic(errno: Errno) -> Known {
 fn timer(errno: Errno) -> Known {
     Some(match errno {
         Errno::EBUSY => ("a vCPU has run, or the GIC is initialised", "set it before"),
-        Errno::EINVAL => ("not a PPI, or no GIC is in the kernel", "use 16 to 31, with a VGICv3"),
+        Errno::EINVAL => (
+            "not a PPI, both the same, or no GIC is in the kernel",
+            "use two of 16 to 31, with a VGICv3",
+        ),
         Errno::ENXIO => ("the kernel has no such timer", "leave it out"),
         _ => return None,
     })

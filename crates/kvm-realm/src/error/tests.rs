@@ -2,7 +2,7 @@
 
 use super::*;
 
-const ALL: [Operation; 30] = [
+const ALL: [Operation; 31] = [
     Operation::OpenKvm,
     Operation::CheckExtension,
     Operation::CreateVm,
@@ -26,6 +26,7 @@ const ALL: [Operation; 30] = [
     Operation::SetRegister,
     Operation::GetRegister,
     Operation::CompletePsci,
+    Operation::MapRunPage,
     Operation::Run,
     Operation::CreateGic,
     Operation::ConfigureGic,
@@ -69,6 +70,19 @@ fn meanings_depend_on_the_generation() {
 }
 
 #[test]
+fn errors_of_the_gic_depend_on_the_call() {
+    for (operation, errno, meaning) in [
+        (Operation::CreateGic, Errno::ENODEV, "the kernel has no GICv3 for VMs"),
+        (Operation::InitGic, Errno::ENODEV, "no vCPU exists"),
+        (Operation::ConfigureGic, Errno::ENXIO, "the GIC has no such attribute"),
+        (Operation::InitGic, Errno::ENXIO, "an address is missing"),
+        (Operation::ConfigureGic, Errno::E2BIG, "registers beyond the end of the IPA space"),
+    ] {
+        assert_eq!(error(operation, errno, Generation::V14).meaning(), meaning);
+    }
+}
+
+#[test]
 fn what_ends_a_vm_is_final() {
     for (operation, errno, generation, is_final) in [
         // The first run of these activates, and a failure leaves the Realm dead.
@@ -93,6 +107,8 @@ fn what_ends_a_vm_is_final() {
         (Operation::PunchHole, Errno::EIO, Generation::V15, true),
         (Operation::PunchHole, Errno::ENOMEM, Generation::V15, false),
         (Operation::SetMemoryAttributes, Errno::ENOMEM, Generation::V14, false),
+        (Operation::MapRunPage, Errno::ENOMEM, Generation::V14, false),
+        (Operation::MapRunPage, Errno::EINVAL, Generation::V14, false),
     ] {
         let error = error(operation, errno, generation);
         assert_eq!(error.is_final(), is_final, "{error}");

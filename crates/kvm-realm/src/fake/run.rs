@@ -205,6 +205,9 @@ impl Machine {
             None if is_realm => return Err(Errno::EOPNOTSUPP),
             None => {}
         }
+        if vm.vgic.is_some() && vm.timers.get(&0) == vm.timers.get(&1) {
+            return Err(Errno::EINVAL);
+        }
         let vcpu = vm.vcpu(vcpu_index)?;
         if vcpu.has_feature(pmu) && !vcpu.has_pmu {
             return Err(Errno::EINVAL);

@@ -256,7 +256,7 @@ impl Machine {
                 let vm = self.vm(vm)?;
                 vm.set_filter(attr.value.ok_or(Errno::EFAULT)?, has_psci)
             }
-            Object::Vcpu(vm, vcpu) if attr.group == TIMER_CTRL && attr.attr < 2 => {
+            Object::Vcpu(vm, _) if attr.group == TIMER_CTRL && attr.attr < 2 => {
                 let vm = self.vm(vm)?;
                 let value = attr.value.ok_or(Errno::EFAULT)?.try_into();
                 let ppi = value.map(u32::from_le_bytes).map_err(|_| Errno::EFAULT)?;
@@ -266,7 +266,7 @@ impl Machine {
                 if vm.vgic.as_ref().is_some_and(|vgic| vgic.is_initialised) || vm.has_run {
                     return Err(Errno::EBUSY);
                 }
-                vm.vcpu(vcpu)?.timers.insert(attr.attr, ppi);
+                vm.timers.insert(attr.attr, ppi);
                 Ok(())
             }
             Object::Vcpu(vm, vcpu) if attr.group == PMU_CTRL => {

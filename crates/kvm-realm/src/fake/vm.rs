@@ -89,8 +89,6 @@ pub(super) struct VcpuState {
     pub(super) has_seen_off: bool,
     /// Its program; none while it runs.
     pub(super) guest: Option<Box<dyn Guest>>,
-    /// PPIs of its timers that were set.
-    pub(super) timers: BTreeMap<u64, u32>,
     /// The interrupt of its PMU, and whether the PMU is initialised.
     pub(super) pmu_interrupt: Option<u32>,
     pub(super) has_pmu: bool,
@@ -113,7 +111,6 @@ impl VcpuState {
             pending: Pending::Start,
             has_seen_off: false,
             guest: Some(guest),
-            timers: BTreeMap::new(),
             pmu_interrupt: None,
             has_pmu: false,
         }
@@ -137,6 +134,8 @@ pub(super) struct Vm {
     /// The features that all vCPUs have.
     pub(super) features: Option<u32>,
     pub(super) vgic: Option<Vgic>,
+    /// PPIs of the virtual and the physical timer.
+    pub(super) timers: BTreeMap<u64, u32>,
     /// Ranges of functions whose calls reach the VMM.
     pub(super) forwarded: Vec<(u32, u32)>,
     pub(super) realm: Realm,
@@ -156,6 +155,7 @@ impl Vm {
             vcpus: Vec::new(),
             features: None,
             vgic: None,
+            timers: BTreeMap::from([(0, 27), (1, 30)]),
             forwarded: Vec::new(),
             realm: Realm { ipa_bits, ..Realm::default() },
             has_run: false,
