@@ -95,6 +95,13 @@ impl HostMemory {
         self.bytes
     }
 
+    /// Whether it begins and ends at multiples of this length, which is not zero.
+    #[must_use]
+    pub fn is_of_pages(&self, page_bytes: usize) -> bool {
+        let is_multiple = |of: usize| of.checked_rem(page_bytes) == Some(0);
+        is_multiple(self.base.addr().get()) && is_multiple(self.bytes)
+    }
+
     /// A part of it.
     ///
     /// # Errors
@@ -184,6 +191,26 @@ mod tests {
         assert_eq!(read, [7, 8, 9, 10]);
         assert_eq!(HostMemory::map_file(file.as_fd(), 1, 0x1000), Err(Errno::EINVAL));
         assert_eq!(HostMemory::map_file(file.as_fd(), u64::MAX, 0x1000), Err(Errno::EINVAL));
+    }
+
+    #[test]
+    fn memory_of_whole_pages_begins_and_ends_with_them() {
+        let memory = HostMemory::map(0x4000).unwrap();
+        for (offset, bytes, is) in [
+            (0, 0x4000, true),
+            (0x1000, 0x1000, true),
+            (0x1000, 0, true),
+            (0x800, 0x1000, false),
+            (0x800, 0x800, false),
+            (0x1000, 0x1001, false),
+            (0, 0xfff, false),
+        ] {
+            let part = memory.part(offset, bytes).unwrap();
+            assert_eq!(part.is_of_pages(0x1000), is, "{offset:#x} {bytes:#x}");
+        }
+        // Pages of another length; and none, which a host does not have.
+        assert!(memory.is_of_pages(0x800) && !memory.is_of_pages(0x8000));
+        assert!(!memory.is_of_pages(0));
     }
 
     #[test]

@@ -205,8 +205,12 @@ pub trait Kernel {
     /// Gives pages of a guest_memfd back: `fallocate` with FALLOC_FL_PUNCH_HOLE.
     fn punch_hole(&self, guest_memfd: BorrowedFd<'_>, offset: u64, bytes: u64) -> Result<()>;
 
-    /// Gives pages of shared memory back: `madvise`.
+    /// Gives pages of shared memory back: `madvise`. `EINVAL` for memory that is not of whole pages
+    /// of the host: `madvise` would discard what is behind it.
     fn discard(&self, memory: HostMemory, how: Discard) -> Result<()>;
+
+    /// Bytes of a page of the host: `sysconf(_SC_PAGESIZE)`.
+    fn page_bytes(&self) -> usize;
 }
 
 /// A vCPU of a [`Kernel`], and its run page (`struct kvm_run`).

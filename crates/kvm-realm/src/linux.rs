@@ -213,16 +213,24 @@ impl Kernel for Linux {
     }
 
     fn discard(&self, memory: HostMemory, how: Discard) -> Result<()> {
+        if !memory.is_of_pages(self.page_bytes()) {
+            return Err(Errno::EINVAL);
+        }
         let advice = match how {
             Discard::Remove => libc::MADV_REMOVE,
             Discard::DontNeed => libc::MADV_DONTNEED,
         };
-        // SAFETY: the memory stays mapped, and `HostMemory::new` says that its content may be
-        // discarded.
+        // SAFETY: the memory stays mapped, `HostMemory::new` says that its content may be
+        // discarded, and it is of whole pages, so that nothing else is.
         match unsafe { libc::madvise(memory.base().as_ptr().cast(), memory.bytes(), advice) } {
             0 => Ok(()),
             _ => Err(Errno::last()),
         }
+    }
+
+    fn page_bytes(&self) -> usize {
+        // SAFETY: the call has no pointers.
+        usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(0)
     }
 }
 

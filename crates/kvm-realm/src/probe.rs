@@ -12,6 +12,9 @@
 //! of those that Linux has given. Where one is known, the kernel is a later one, in which the
 //! number means something else, or of a generation whose number is not known.
 //!
+//! A host whose pages have not 4 KiB is found, and cannot be used: slots, conversions and
+//! population are of pages of the host, and those of a Realm have 4 KiB.
+//!
 //! The probe reads, creates a VM and closes it, nothing more: a Realm is created by none of its
 //! calls. What it found is a [`Report`], which can be printed as text and as JSON, and overridden.
 
@@ -27,6 +30,7 @@ use crate::errno::Errno;
 use crate::error::{CallError, Operation};
 use crate::generation::Generation;
 use crate::kernel::Kernel;
+use crate::memory::PAGE_BYTES;
 use crate::uapi;
 use crate::vm::MIN_IPA_WIDTH;
 
@@ -57,6 +61,10 @@ pub fn probe<K: Kernel>(kernel: &K, kvm: BorrowedFd<'_>) -> Result<Report, CallE
         generation: None,
     })?;
     let mut probe = Probe { kernel, findings: vec![Finding::IpaLimit { bits: limit }] };
+    let bytes = kernel.page_bytes();
+    if bytes != PAGE_BYTES {
+        probe.findings.push(Finding::HostPages { bytes });
+    }
     let told = probe.parameters();
     let numbers = probe.numbers(kvm, told);
     let verdict = probe.types(kvm, &numbers, told);
@@ -113,14 +121,16 @@ impl<K: Kernel> Probe<'_, K> {
             Generation::ALL.iter().map(|generation| generation.facts().realm_type).collect();
         types.sort_unstable_by_key(|realm| std::cmp::Reverse(*realm));
         types.dedup();
-        let mut last = Errno::EINVAL;
+        let mut refused = None;
         for realm in types {
             let machine_type = realm | u64::from(MIN_IPA_WIDTH);
             let vm = match self.kernel.create_vm(kvm, machine_type) {
                 Ok(vm) => vm,
                 Err(errno) => {
                     self.findings.push(Finding::Type { machine_type, errno: Some(errno) });
-                    last = errno;
+                    if errno != Errno::EINVAL {
+                        refused = refused.or(Some(errno));
+                    }
                     continue;
                 }
             };
@@ -134,7 +144,7 @@ impl<K: Kernel> Probe<'_, K> {
                 (None, None) => Verdict::Unknown,
             };
         }
-        if last == Errno::EINVAL { Verdict::NoRealms } else { Verdict::Refused(last) }
+        refused.map_or(Verdict::NoRealms, Verdict::Refused)
     }
 
     /// The first of these generations that fits what a VM has.

@@ -180,6 +180,10 @@ impl Kernel for Recorder {
         self.record(format!("discard {:#x} {how:?}", memory.bytes()))?;
         if how == Discard::Remove && !self.is_file.get() { Err(Errno::EINVAL) } else { Ok(()) }
     }
+
+    fn page_bytes(&self) -> usize {
+        0x1000
+    }
 }
 
 /// A vCPU of the recorder.

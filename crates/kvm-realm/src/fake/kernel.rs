@@ -155,6 +155,10 @@ impl Kernel for FakeKernel {
     fn discard(&self, memory: HostMemory, how: Discard) -> Result<()> {
         self.shared.call("madvise", None, |_| Machine::discard(memory, how))
     }
+
+    fn page_bytes(&self) -> usize {
+        super::realm::PAGE_BYTES
+    }
 }
 
 impl AsFd for FakeVcpu {

@@ -227,8 +227,7 @@ impl Machine {
 
     /// `madvise` of memory that is shared.
     pub(super) fn discard(memory: HostMemory, how: Discard) -> Result<(), Errno> {
-        let base = memory.base().addr().get() as u64;
-        if !base.is_multiple_of(PAGE) || how == Discard::Remove {
+        if !memory.is_of_pages(PAGE_BYTES) || how == Discard::Remove {
             // The memory of tests is anonymous and private.
             return Err(Errno::EINVAL);
         }

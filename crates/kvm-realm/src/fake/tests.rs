@@ -668,6 +668,9 @@ fn slots_and_memory_are_checked() {
     let mut bytes = [9; 16];
     fixture.host.read(0, &mut bytes).unwrap();
     assert_eq!(bytes, [0; 16]);
+    let half = fixture.host.part(0, 0x800).unwrap();
+    assert_eq!(kernel.discard(half, Discard::DontNeed), Err(Errno::EINVAL));
+    assert_eq!(kernel.page_bytes(), 0x1000);
 }
 
 #[test]
@@ -909,6 +912,18 @@ fn timers_and_lines_are_set_around_the_initialisation_of_the_gic() {
     assert!(kernel.is_asserted(0, 40) && !kernel.is_asserted(0, 41) && !kernel.is_asserted(1, 40));
     kernel.set_irq_line(fixture.vm.as_fd(), 1 << 24 | 40, false).unwrap();
     assert!(!kernel.is_asserted(0, 40));
+}
+
+#[test]
+fn timers_with_one_interrupt_are_found_at_the_first_run() {
+    for (ppi, expected) in [(30_u32, Err(Errno::EINVAL)), (29, Ok(()))] {
+        let mut fixture = Fixture::of("rmi-v14");
+        let value = ppi.to_le_bytes();
+        let attr = DeviceAttr { group: 1, attr: 0, value: Some(&value) };
+        fixture.kernel.set_device_attr(fixture.vcpus[0].as_fd(), &attr).unwrap();
+        fixture.init();
+        assert_eq!(fixture.run(0).0, expected, "{ppi}");
+    }
 }
 
 #[test]

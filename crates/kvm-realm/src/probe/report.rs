@@ -14,6 +14,11 @@ pub enum Finding {
         /// The width.
         bits: u32,
     },
+    /// The host's pages have another length than 4 KiB.
+    HostPages {
+        /// Their length in bytes.
+        bytes: usize,
+    },
     /// The module `kvm` has a parameter with the number of the capability.
     Parameter {
         /// Its name.
@@ -63,6 +68,7 @@ impl Finding {
     const fn kind(&self) -> &'static str {
         match self {
             Self::IpaLimit { .. } => "ipa-limit",
+            Self::HostPages { .. } => "host-pages",
             Self::Parameter { .. } => "parameter",
             Self::Highest { .. } => "highest",
             Self::Number { .. } => "number",
@@ -78,6 +84,10 @@ impl fmt::Display for Finding {
         match *self {
             Self::IpaLimit { bits: 0 } => f.write_str("VMs have 40 bits of IPA space"),
             Self::IpaLimit { bits } => write!(f, "VMs have up to {bits} bits of IPA space"),
+            Self::HostPages { bytes } => {
+                let kib = bytes / 1024;
+                write!(f, "the host has pages of {kib} KiB, and only those of 4 KiB can be used")
+            }
             Self::Parameter { name, number: Some(number) } => {
                 write!(f, "the parameter {name} of the module tells capability {number}")
             }
@@ -187,7 +197,9 @@ impl Report {
     }
 
     fn is_incomplete(&self) -> bool {
-        self.findings.iter().any(|finding| matches!(finding, Finding::Missing { .. }))
+        self.findings
+            .iter()
+            .any(|finding| matches!(finding, Finding::Missing { .. } | Finding::HostPages { .. }))
     }
 
     /// The same report of a kernel that has this generation, whatever was found.

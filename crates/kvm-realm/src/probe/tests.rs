@@ -19,7 +19,9 @@ struct Host {
     /// The same of a VM.
     vm: BTreeMap<u32, u32>,
     realm_type: Option<u64>,
-    errno: Errno,
+    /// What types are refused with; `EINVAL` otherwise.
+    refused: BTreeMap<u64, Errno>,
+    page_bytes: usize,
     vms: Cell<u32>,
 }
 
@@ -34,7 +36,8 @@ impl Host {
             system: BTreeMap::from([(165, 48), (facts.capability, 1)]),
             vm,
             realm_type: Some(facts.realm_type),
-            errno: Errno::EINVAL,
+            refused: BTreeMap::new(),
+            page_bytes: 0x1000,
             vms: Cell::new(0),
         }
     }
@@ -64,7 +67,7 @@ impl Kernel for Host {
 
     fn create_vm(&self, _: BorrowedFd<'_>, machine_type: u64) -> KernelResult<OwnedFd> {
         if self.realm_type.map(|realm| realm | 32) != Some(machine_type) {
-            return Err(self.errno);
+            return Err(self.refused.get(&machine_type).copied().unwrap_or(Errno::EINVAL));
         }
         self.vms.set(self.vms.get() + 1);
         Ok(fd())
@@ -125,6 +128,10 @@ impl Kernel for Host {
     fn discard(&self, _: HostMemory, _: Discard) -> KernelResult<()> {
         panic!("not of a probe")
     }
+
+    fn page_bytes(&self) -> usize {
+        self.page_bytes
+    }
 }
 
 #[test]
@@ -167,10 +174,16 @@ fn a_kernel_without_realms_has_none_whatever_its_numbers() {
         .iter()
         .filter(|finding| matches!(finding, Finding::Type { errno: Some(Errno::EINVAL), .. }));
     assert_eq!(refused.count(), 2);
-    host.errno = Errno::ENOMEM;
-    let report = host.probe();
-    assert_eq!(report.verdict(), Verdict::Refused(Errno::ENOMEM));
-    assert_eq!(report.exit_status(), 1);
+    // Whichever type it is, and of two the first.
+    let (field, bit) = ((0x120, Errno::ENOMEM), (1 << 30 | 0x20, Errno::EPERM));
+    for (refused, errno) in
+        [(vec![field], Errno::ENOMEM), (vec![bit], Errno::EPERM), (vec![field, bit], Errno::EPERM)]
+    {
+        host.refused = refused.into_iter().collect();
+        let report = host.probe();
+        assert_eq!(report.verdict(), Verdict::Refused(errno));
+        assert_eq!(report.exit_status(), 1);
+    }
 }
 
 #[test]
@@ -270,6 +283,21 @@ fn what_every_generation_needs_is_looked_for() {
         let forced = report.forced(Generation::V13);
         assert_eq!((forced.generation(), forced.exit_status()), (Some(Generation::V13), 0));
         assert_eq!(forced.verdict(), Verdict::Forced(Generation::V13));
+    }
+}
+
+#[test]
+fn hosts_with_larger_pages_are_refused() {
+    for (page_bytes, text) in [(0x4000, "16 KiB"), (0x1_0000, "64 KiB")] {
+        let host = Host { page_bytes, ..Host::new(Generation::V14) };
+        let report = host.probe();
+        assert_eq!(report.verdict(), Verdict::Found(Generation::V14));
+        assert_eq!((report.generation(), report.exit_status()), (None, 2));
+        let line =
+            format!("  - the host has pages of {text}, and only those of 4 KiB can be used\n");
+        assert!(report.to_string().contains(&line), "{report}");
+        let json: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
+        assert_eq!(json["findings"][1]["kind"], "host-pages");
     }
 }
 
