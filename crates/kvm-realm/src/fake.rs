@@ -12,7 +12,7 @@
 //! | another kernel | [`FakeKernel::generations`], [`FakeKernel::new`], [`FakeKernel::unnumbered`], [`FakeKernel::without_realms`] |
 //! | another machine | [`FakeKernel::set_ipa_limits`], [`FakeKernel::set_max_vcpus`], [`FakeKernel::set_capability`], [`FakeKernel::set_parameter`] and others |
 //! | what vCPUs do | [`FakeKernel::set_guest`] |
-//! | a call that fails | [`FakeKernel::fail_call`], with [`FakeKernel::calls`] |
+//! | a call that fails | [`FakeKernel::fail_call`], with [`FakeKernel::calls`]; [`FakeKernel::fail_page`] |
 //! | what the RMM was asked for | [`FakeKernel::rmi_calls`] |
 //! | what was left open | [`FakeKernel::open_descriptors`] |
 //!
@@ -145,6 +145,12 @@ impl FakeKernel {
     /// Sets how many pages one call populates at most; 0 is a kernel that makes no progress.
     pub fn set_pages_per_populate(&self, pages: u64) {
         self.shared.lock().options.pages_per_populate = pages;
+    }
+
+    /// Makes the population of a page fail with this error, once, after this many other pages. What
+    /// the call has populated before stays.
+    pub fn fail_page(&self, pages: u64, errno: Errno) {
+        self.shared.lock().options.page_failure = Some((pages, errno));
     }
 
     /// Sets whether memory can be converted in place, where attributes belong to guest_memfds.

@@ -103,6 +103,14 @@ impl Machine {
         is_measured: bool,
         content: Vec<u8>,
     ) -> Result<(), Errno> {
+        match self.options.page_failure {
+            Some((0, errno)) => {
+                self.options.page_failure = None;
+                return Err(errno);
+            }
+            Some((pages, errno)) => self.options.page_failure = Some((pages - 1, errno)),
+            None => {}
+        }
         let vm = self.vm(vm_index)?;
         let slot = *vm.slot(ipa).ok_or(Errno::EFAULT)?;
         let (gmem, offset) = slot.gmem.ok_or(Errno::EINVAL)?;

@@ -34,6 +34,8 @@ pub(super) struct Options {
     pub(super) max_vcpus: u64,
     /// How many pages one call populates at most.
     pub(super) pages_per_populate: u64,
+    /// After how many more pages population fails, once, and with what.
+    pub(super) page_failure: Option<(u64, Errno)>,
     /// Whether memory can be converted in place, where attributes are those of guest_memfds.
     pub(super) converts_in_place: bool,
     /// Whether the RMM has SVE, and SHA-512.
@@ -72,6 +74,7 @@ impl Machine {
                 realm_ipa_limit: 48,
                 max_vcpus: 512,
                 pages_per_populate: u64::MAX,
+                page_failure: None,
                 converts_in_place: true,
                 has_sve: true,
                 has_sha512: true,

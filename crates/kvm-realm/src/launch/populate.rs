@@ -12,7 +12,8 @@ use crate::generation::{InitialRipas, PopulateCall};
 use crate::kernel::Kernel;
 use crate::memory::{PAGE, PAGE_BYTES, RealmMemory};
 
-/// Bytes of content that one call populates at most.
+/// Bytes of content that one call populates at most. Where the kernel does not report how much it
+/// did before a call failed, it is one page: no page may be populated twice.
 const CHUNK: usize = 0x10_0000;
 
 /// Population was not completed.
@@ -157,7 +158,7 @@ impl Progress {
             else {
                 return Err(PopulateError::NoRam(left));
             };
-            let bytes = part.bytes().min(CHUNK as u64);
+            let bytes = part.bytes().min(if is_from_slot { PAGE } else { CHUNK as u64 });
             let at = IpaRange::with_size_or_empty(part.base(), bytes);
             let from = usize::try_from(self.within).unwrap_or(usize::MAX);
             let content = content.get(from..).unwrap_or_default();

@@ -12,7 +12,7 @@ use std::os::fd::AsFd;
 
 use kvm_realm::calls::Calls;
 use kvm_realm::exit::Exit;
-use kvm_realm::fake::{Action, FakeKernel, Script};
+use kvm_realm::fake::{Action, FakeKernel, RmiCall, Script};
 use kvm_realm::launch::{Configured, Plan, StepError};
 use kvm_realm::memory::{Ram, RealmMemory};
 use kvm_realm::probe::{Verdict, probe};
@@ -255,6 +255,23 @@ fn a_kernel_that_populates_page_by_page_is_called_again() {
         let kernel = fake(name);
         kernel.set_pages_per_populate(1);
         assert_eq!(end(&kernel, generation), End::Ran, "{generation}");
+    }
+}
+
+#[test]
+fn population_that_fails_at_any_page_goes_on_there() {
+    for (generation, name) in generations() {
+        let clean = fake(name);
+        assert_eq!(end(&clean, generation), End::Ran, "{generation}");
+        let is_page = |call: &RmiCall| matches!(call, RmiCall::DataCreate { .. });
+        let pages = clean.rmi_calls(0).iter().filter(|call| is_page(call)).count();
+        for page in 0..pages {
+            let kernel = fake(name);
+            kernel.fail_page(page as u64, Errno::ENOMEM);
+            assert_eq!(end(&kernel, generation), End::Ran, "{generation} {page}");
+            assert_eq!(kernel.rmi_calls(0), clean.rmi_calls(0), "{generation} {page}");
+        }
+        assert!(pages > 3, "{generation}");
     }
 }
 
