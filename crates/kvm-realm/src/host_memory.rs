@@ -51,7 +51,7 @@ impl HostMemory {
     }
 
     /// Maps new memory of the process: zeros, in pages that are there once they are used. It stays
-    /// mapped until the process ends.
+    /// mapped until [`HostMemory::unmap`], or the process ends.
     ///
     /// # Errors
     ///
@@ -61,8 +61,9 @@ impl HostMemory {
     }
 
     /// Maps a part of a file in memory, for instance of a guest_memfd whose pages are shared. It
-    /// stays mapped until the process ends. A page that is private cannot be accessed: that ends
-    /// the process with SIGBUS.
+    /// stays mapped until [`HostMemory::unmap`], or the process ends, and the file, and the VM of a
+    /// guest_memfd, stay as long. A page that is private, or beyond the end of the file, cannot be
+    /// accessed: that ends the process with SIGBUS.
     ///
     /// # Errors
     ///
@@ -80,6 +81,25 @@ impl HostMemory {
             // SAFETY: the mapping is new, and is never removed; nothing else has its address.
             Some(base) => Ok(unsafe { Self::new(base, bytes) }),
             None => Err(Errno::last()),
+        }
+    }
+
+    /// Removes the mapping of memory that [`HostMemory::map`] or [`HostMemory::map_file`] made.
+    ///
+    /// # Errors
+    ///
+    /// That of `munmap`; nothing is unmapped.
+    ///
+    /// # Safety
+    ///
+    /// This is all of the memory that was mapped, and not a part. Neither it nor a copy or a part
+    /// of it is used again, and no vCPU of a VM that was given it as RAM runs any more: of such a
+    /// VM, all descriptors are closed, except perhaps that of a guest_memfd.
+    pub unsafe fn unmap(self) -> Result<(), Errno> {
+        // SAFETY: as the caller promises, the mapping is this value's and nothing uses it.
+        match unsafe { libc::munmap(self.base.as_ptr().cast(), self.bytes) } {
+            0 => Ok(()),
+            _ => Err(Errno::last()),
         }
     }
 
@@ -211,6 +231,26 @@ mod tests {
         // Pages of another length; and none, which a host does not have.
         assert!(memory.is_of_pages(0x800) && !memory.is_of_pages(0x8000));
         assert!(!memory.is_of_pages(0));
+    }
+
+    #[test]
+    fn memory_that_is_unmapped_is_gone() {
+        let path = std::env::temp_dir().join(format!("kvm-realm-unmap-{}", std::process::id()));
+        let file = std::fs::File::options().read(true).write(true).create_new(true).open(&path);
+        let file = file.unwrap();
+        std::fs::remove_file(&path).unwrap();
+        file.set_len(0x2000).unwrap();
+        let inode = format!(" {} ", std::os::unix::fs::MetadataExt::ino(&file.metadata().unwrap()));
+        let is_mapped = || std::fs::read_to_string("/proc/self/maps").unwrap().contains(&inode);
+        let memory = HostMemory::map_file(file.as_fd(), 0, 0x2000).unwrap();
+        assert!(is_mapped());
+        let part = memory.part(1, 4).unwrap();
+        // SAFETY: an address that is not of a page is refused, so nothing is unmapped.
+        assert_eq!(unsafe { part.unmap() }, Err(Errno::EINVAL));
+        assert!(is_mapped());
+        // SAFETY: nothing uses it any more.
+        assert_eq!(unsafe { memory.unmap() }, Ok(()));
+        assert!(!is_mapped());
     }
 
     #[test]

@@ -19,6 +19,9 @@ const BYTES: usize = 0x1000;
 /// last exit. A thread that is in KVM_RUN already does not look: it needs a signal as well, after
 /// [`Kick::set`], and with a handler that need not do anything. In this order no kick is lost: the
 /// thread either sees the flag, or gets the signal while it is in KVM_RUN.
+///
+/// It has a mapping of the vCPU, which keeps the VM and all memory of the Realm until it is
+/// dropped.
 pub struct Kick {
     page: NonNull<u8>,
 }

@@ -203,6 +203,7 @@ struct Base<'k, K> {
 
 /// A VM that is to be a Realm, with a plan that was checked.
 #[derive(Debug)]
+#[must_use = "it owns the private memory of the Realm"]
 pub struct Configured<'k, 'c, K> {
     base: Base<'k, K>,
     plan: Plan<'c>,
@@ -268,6 +269,7 @@ impl<'k, 'c, K: Kernel> Configured<'k, 'c, K> {
 
 /// A Realm without content.
 #[derive(Debug)]
+#[must_use = "it owns the private memory of the Realm"]
 pub struct Created<'k, 'c, K> {
     base: Base<'k, K>,
     regions: Vec<RegionLayout<'c>>,
@@ -297,6 +299,7 @@ impl<'k, 'c, K: Kernel> Created<'k, 'c, K> {
 
 /// A Realm with content.
 #[derive(Debug)]
+#[must_use = "it owns the private memory of the Realm"]
 pub struct Populated<'k, K> {
     base: Base<'k, K>,
     bytes: u64,
@@ -353,7 +356,11 @@ impl<'k, K: Kernel> Populated<'k, K> {
 }
 
 /// A Realm whose vCPUs can run.
+///
+/// It owns the Realm's private memory, and is kept as long as a vCPU runs: when it is dropped, the
+/// kernel takes the pages away.
 #[derive(Debug)]
+#[must_use = "it owns the private memory of the Realm, which runs no longer than this is kept"]
 pub struct Running<'k, K> {
     base: Base<'k, K>,
 }

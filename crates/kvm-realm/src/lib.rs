@@ -13,8 +13,10 @@
 //!    [`Running::convert`](launch::Running::convert) answers memory faults.
 //!
 //! All system calls are behind the trait [`Kernel`], and every function takes borrowed descriptors,
-//! so it does not matter which crate a VMM has for KVM. `linux::Linux` (on arm64) is the kernel of
-//! the machine; `fake::FakeKernel` (feature `fake`) is a strict one for tests, of any generation.
+//! so it does not matter which crate a VMM has for KVM
+//! ([descriptors and lifetimes](#descriptors-and-lifetimes)). `linux::Linux` (on arm64) is the
+//! kernel of the machine; `fake::FakeKernel` (feature `fake`) is a strict one for tests, of any
+//! generation.
 //!
 //! What a call failed with is a [`CallError`], which says what the number means in the kernel's
 //! generation, what to do, and whether the VM is dead.
@@ -28,6 +30,8 @@
 #![doc = include_str!("../docs/launch_test.md")]
 //!
 #![doc = include_str!("../docs/hypervisor_trait.md")]
+//!
+#![doc = include_str!("../docs/threads.md")]
 
 pub mod calls;
 pub mod errno;
@@ -60,3 +64,8 @@ pub use error::CallError;
 pub use generation::Generation;
 pub use host_memory::HostMemory;
 pub use kernel::{Kernel, Vcpu};
+
+/// The programs of the README are compiled with those of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

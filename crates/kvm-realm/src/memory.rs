@@ -53,7 +53,8 @@ pub(crate) const PAGE: u64 = PAGE_BYTES as u64;
 
 /// The RAM of a Realm.
 ///
-/// It has no lock: where several threads run vCPUs, the VMM has one around it.
+/// It has no lock: where several threads run vCPUs, the VMM has one around it. It owns the
+/// guest_memfds, which a Realm needs as long as it runs.
 #[derive(Debug)]
 pub struct RealmMemory {
     slots: Slots,

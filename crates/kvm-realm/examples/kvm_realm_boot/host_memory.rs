@@ -29,6 +29,7 @@ impl Mapping {
 impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: the mapping belongs to this value, and the VM that used it is closed.
-        unsafe { libc::munmap(self.0.base().as_ptr().cast(), self.0.bytes()) };
+        let unmapped = unsafe { self.0.unmap() };
+        debug_assert_eq!(unmapped, Ok(()));
     }
 }

@@ -30,8 +30,8 @@ pub struct BootRegisters {
 /// | `regions` | those of the plan; they are sorted |
 /// | `log` | is told each change; its events give the same measurement again ([`Rim::replay`]) |
 ///
-/// A kernel of v13 has LPA2 in all Realms if its own limit of the IPA width is above 48 bits
-/// ([`ipa_limit`](crate::vm::ipa_limit)), whatever their width; `params.lpa2` then says so.
+/// Kernels of later series have LPA2 in all Realms if their own limit of the IPA width is above 48
+/// bits ([`ipa_limit`](crate::vm::ipa_limit)), whatever the Realm's; `params.lpa2` then says so.
 ///
 /// An RMM of 1.0 measures how memory without content becomes RAM, too. Up to v10 that is done
 /// before memory is populated, slot by slot; v12 does it at the first run, after the REC, for all

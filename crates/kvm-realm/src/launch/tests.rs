@@ -91,7 +91,7 @@ impl Fixture {
         let populated = again(created.populate(), kernel, &mut calls, Created::populate)?;
         assert_eq!(populated.populated(), 0x3000);
         let result = populated.activate(&vcpus);
-        again(result, kernel, &mut calls, |populated| populated.activate(&vcpus))?;
+        drop(again(result, kernel, &mut calls, |populated| populated.activate(&vcpus))?);
         Ok(calls)
     }
 }
@@ -252,7 +252,7 @@ fn progress_within_a_chunk_goes_on_behind_it() {
     let created = fixture.plan(Plan::new(regions)).unwrap().create().unwrap();
     fixture.kernel.take();
     fixture.kernel.populates.set(Some(0x1000));
-    created.populate().unwrap();
+    drop(created.populate().unwrap());
     let calls = fixture.kernel.take();
     let expected = [(0, 4), (1, 3), (2, 2), (3, 1)].map(|(page, left)| {
         let (base, bytes) = (BASE + page * 0x1000, left * 0x1000);
@@ -295,7 +295,7 @@ fn plans_are_checked_before_the_first_call() {
     // What can be chosen is.
     let fixture = Fixture::new(Generation::V8);
     let plan = Plan { hash: HashAlgorithm::Sha512, personalization: [7; 64], ..plan() };
-    fixture.plan(plan).unwrap().create().unwrap();
+    drop(fixture.plan(plan).unwrap().create().unwrap());
     let calls = fixture.kernel.take();
     assert_eq!(
         calls[2..4],

@@ -24,7 +24,8 @@ pub struct Ram {
     /// ([`MemoryModel::is_in_place`](crate::generation::MemoryModel::is_in_place)), a mapping of
     /// the guest_memfd; otherwise other memory, which may be sparse.
     pub host: HostMemory,
-    /// The private side: [`Calls::create_guest_memfd`].
+    /// The private side: [`Calls::create_guest_memfd`]. When its last descriptor is closed, the
+    /// Realm loses the pages, so the memory that it was added to is kept while vCPUs run.
     pub guest_memfd: OwnedFd,
     /// Where the slot begins in the guest_memfd, in bytes, a multiple of 4 KiB.
     pub offset: u64,
@@ -33,7 +34,8 @@ pub struct Ram {
 impl Ram {
     /// RAM at `base` with a new guest_memfd, and the shared side that the memory model wants: a
     /// mapping of the guest_memfd, or other memory. Neither takes memory before it is used. The
-    /// shared side stays mapped until the process ends.
+    /// shared side stays mapped until [`HostMemory::unmap`], which the VMM calls when the VM has
+    /// ended ([threads and teardown](crate#threads-and-teardown)).
     ///
     /// # Errors
     ///
