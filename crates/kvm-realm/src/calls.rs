@@ -6,6 +6,7 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rmi_abi::realm::{HashAlgorithm, RPV_BYTES};
+use thiserror::Error;
 
 use crate::errno::Errno;
 use crate::error::{CallError, Operation};
@@ -35,6 +36,18 @@ const CONFIG_PERSONALIZATION: u32 = 0;
 const CONFIG_HASH: u32 = 1;
 /// The only flag of both populate calls.
 const POPULATE_MEASURE: u32 = 1;
+
+/// Pages of a guest_memfd were not made private or shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{call}")]
+pub struct AttributesError {
+    /// The call.
+    #[source]
+    pub call: CallError,
+    /// `error_offset`: the page in the guest_memfd that is in use, after `EAGAIN`. The kernel may
+    /// say anything.
+    pub offset: u64,
+}
 
 /// A kernel and its generation.
 #[derive(Debug)]
@@ -221,7 +234,7 @@ impl<'k, K: Kernel> Calls<'k, K> {
         self.check(Operation::SetMemoryAttributes, done)
     }
 
-    /// Makes pages of a guest_memfd private or shared.
+    /// Makes pages of a guest_memfd private or shared. After `EAGAIN`, nothing is changed.
     pub fn set_memfd_private(
         &self,
         memfd: BorrowedFd<'_>,
@@ -229,7 +242,7 @@ impl<'k, K: Kernel> Calls<'k, K> {
         offset: u64,
         bytes: u64,
         is_private: bool,
-    ) -> Result<()> {
+    ) -> std::result::Result<(), AttributesError> {
         let attributes = MemoryAttributes2 {
             offset,
             size: bytes,
@@ -238,7 +251,13 @@ impl<'k, K: Kernel> Calls<'k, K> {
             error_offset: 0,
             reserved: [0; 88],
         };
-        self.request(Operation::SetGuestMemfdAttributes, memfd, request, &mut attributes.bytes())
+        let mut structure = attributes.bytes();
+        self.request(Operation::SetGuestMemfdAttributes, memfd, request, &mut structure).map_err(
+            |call| {
+                let at = std::mem::offset_of!(MemoryAttributes2, error_offset);
+                AttributesError { call, offset: uapi::get_u64(&structure, at) }
+            },
+        )
     }
 
     /// Gives pages of a guest_memfd back.

@@ -52,7 +52,7 @@ names! {
     ENOSPC = 28, "No space left.";
     ENOSYS = 38, "No such system call.";
     EOPNOTSUPP = 95, "Not supported.";
-    EHWPOISON = 133, "A page of memory is broken.";
+    EHWPOISON = 133, "A page of memory is broken; KVM_RUN reports it for one of a guest_memfd.";
 }
 
 impl Errno {

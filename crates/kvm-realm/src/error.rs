@@ -64,7 +64,9 @@ pub enum Operation {
     CompletePsci,
     /// Mapping the run page of a vCPU once more.
     MapRunPage,
-    /// Running a vCPU.
+    /// Running a vCPU that has not run.
+    FirstRun,
+    /// Running a vCPU that has run.
     Run,
     /// The GIC.
     CreateGic,
@@ -111,6 +113,7 @@ impl Operation {
             Self::GetRegister => "KVM_GET_ONE_REG",
             Self::CompletePsci => "completion of a PSCI call",
             Self::MapRunPage => "mmap of a run page",
+            Self::FirstRun => "KVM_RUN (the first)",
             Self::Run => "KVM_RUN",
             Self::CreateGic => "KVM_CREATE_DEVICE (VGICv3)",
             Self::ConfigureGic => "KVM_SET_DEVICE_ATTR (VGICv3)",

@@ -227,8 +227,8 @@ pub trait Vcpu: AsFd {
     /// KVM_GET_ONE_REG.
     fn get_one_reg(&self, id: u64, value: &mut [u8]) -> Result<()>;
 
-    /// KVM_RUN. A memory fault is an error, `EFAULT` or `EHWPOISON`, with its exit in the run page;
-    /// the exit of any other error is stale.
+    /// KVM_RUN. A memory fault is an error, `EFAULT`, with its exit in the run page; the exit of
+    /// any other error is stale, or of a page that is broken (`EHWPOISON`).
     fn run(&mut self) -> Result<()>;
 
     /// Reads from the run page. What is outside of it reads as zeros.

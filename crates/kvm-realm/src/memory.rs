@@ -9,8 +9,8 @@
 //! A Realm that shares memory, or takes it back, makes KVM_RUN end with a memory fault, which
 //! [`RealmMemory::convert`] answers. KVM has no way to tell what a fault is for: a request of the
 //! Realm, an access to memory in the wrong state, or a page that cannot be had. So a ledger says
-//! which RAM is private, and a fault that asks for what is the case already is let pass once, and
-//! refused when it comes again at once, or again and again in turn with others.
+//! which RAM is private, and a fault that asks for what is the case already, or for a hole, is let
+//! pass once, and refused when it comes again at once, or again and again in turn with others.
 //!
 //! | memory model | to private | to shared |
 //! |---|---|---|
@@ -20,8 +20,9 @@
 //!
 //! Holes are punched while the kernel has the pages as private, or knows that a hole is of private
 //! pages: else it would free pages that the RMM has. What was changed before a call failed cannot
-//! be taken back, so the memory refuses everything from then on
-//! ([`ConvertError::is_final`]).
+//! be taken back, so the memory refuses everything from then on ([`ConvertError::is_final`]). Pages
+//! that are in use are another matter: the call changes nothing, and can be made again
+//! ([`ConvertError::Busy`]).
 
 mod convert;
 mod ledger;
@@ -123,7 +124,8 @@ impl RealmMemory {
     ) -> Result<(), CallError> {
         for slot in self.slots.iter() {
             let backing = (slot.memfd(), slot.offset());
-            convert::set_attributes(calls, vm, slot.range, backing, true)?;
+            let set = convert::set_attributes(calls, vm, slot.range, backing, true);
+            set.map_err(|error| error.call)?;
             self.ledger.set(slot.range, true);
         }
         Ok(())

@@ -24,6 +24,8 @@ pub(crate) struct Recorder {
     pub(crate) capability: Cell<u32>,
     /// The widest IPA space of a VM.
     pub(crate) ipa_limit: Cell<u8>,
+    /// `error_offset` of attributes that are not set.
+    pub(crate) error_offset: Cell<u64>,
     /// Whether shared memory is a file.
     pub(crate) is_file: Cell<bool>,
 }
@@ -160,9 +162,13 @@ impl Kernel for Recorder {
         });
         let flags = get_u64(call.structure, 24);
         let number = call.request.number();
-        self.record(format!(
+        let recorded = self.record(format!(
             "call {number:#x} {first:#x} {second:#x} {third:#x} {flags:#x} {source:x?}"
-        ))?;
+        ));
+        if recorded.is_err() && number == 0xc080_aed2 {
+            crate::uapi::put(call.structure, 32, &self.error_offset.get().to_le_bytes());
+        }
+        recorded?;
         let done = self.populates.get().unwrap_or(second);
         // A number that reads alone returns what it did.
         if number >> 30 == 1 {

@@ -101,6 +101,10 @@ pub struct RealmVcpu<'k, K: Kernel> {
     open: Open,
     /// The vCPU that a PSCI call waits for.
     psci: Option<u64>,
+    /// Whether it has left KVM_RUN for another reason since its last memory fault.
+    has_left: bool,
+    /// Whether a KVM_RUN has got beyond what the first one does.
+    has_run: bool,
     /// How many times in a row the RMM did not enter it.
     refused: u32,
 }
@@ -113,7 +117,16 @@ impl<'k, K: Kernel> RealmVcpu<'k, K> {
             is_off_unknown: is_realm && exits.off == EXIT_UNKNOWN,
             has_device_mapping: is_realm && exits.device_mapping,
         };
-        Self { calls, vcpu, context, open: Open::Nothing, psci: None, refused: 0 }
+        Self {
+            calls,
+            vcpu,
+            context,
+            open: Open::Nothing,
+            psci: None,
+            has_left: false,
+            has_run: false,
+            refused: 0,
+        }
     }
 
     /// Creates the vCPU with this number of a VM. `geometry` is that of the Realm; `None` for an
@@ -280,7 +293,9 @@ impl<'k, K: Kernel> RealmVcpu<'k, K> {
         let mut page = [0; RUN_BYTES];
         self.vcpu.read_run(0, &mut page);
         let exit = Exit::decode(returned, &page, self.context);
-        let mut exit = self.calls.check(Operation::Run, exit)?;
+        let run = if self.has_run { Operation::Run } else { Operation::FirstRun };
+        let mut exit = self.calls.check(run, exit)?;
+        self.has_run = true;
         match &mut exit {
             Exit::MmioLoad(load) => {
                 self.vcpu.write_run(MMIO_DATA, &[0; 8]);
@@ -303,6 +318,9 @@ impl<'k, K: Kernel> RealmVcpu<'k, K> {
                     self.psci = call.psci().and_then(|psci| psci.waits_for());
                 }
             }
+            Exit::MemoryFault { fault, .. } => {
+                fault.after_other_exit = std::mem::take(&mut self.has_left);
+            }
             Exit::Again { times } => {
                 self.refused = self.refused.saturating_add(1);
                 *times = self.refused;
@@ -311,6 +329,10 @@ impl<'k, K: Kernel> RealmVcpu<'k, K> {
             _ => {}
         }
         self.refused = 0;
+        self.has_left |= !matches!(
+            exit,
+            Exit::MemoryFault { .. } | Exit::UnknownMemoryFault { .. } | Exit::Interrupted
+        );
         Ok(exit)
     }
 

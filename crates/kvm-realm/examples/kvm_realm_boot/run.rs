@@ -164,12 +164,6 @@ impl<K: Kernel + Sync> Shared<'_, '_, K> {
 
     /// Handles an exit; the end, if it is one.
     fn handle(&self, id: u64, vcpu: &mut RealmVcpu<'_, K>, exit: Exit) -> Option<End> {
-        if !exit.is_retry()
-            && !matches!(exit, Exit::MemoryFault { .. })
-            && let Some(running) = &self.running
-        {
-            lock(running).has_progressed(id);
-        }
         match exit {
             Exit::MmioLoad(load) => {
                 self.count("MMIO read");

@@ -19,7 +19,8 @@ pub(super) fn of(error: &CallError) -> (&'static str, &'static str) {
     let known = match operation {
         Operation::OpenKvm => open(errno),
         Operation::CreateVm => create_vm(errno),
-        Operation::Run => run(errno, is_implicit),
+        Operation::FirstRun => first_run(errno, is_implicit).or_else(|| run(errno)),
+        Operation::Run => run(errno),
         Operation::Populate => populate(errno, is_implicit),
         Operation::ConfigureHash
         | Operation::ConfigurePersonalization
@@ -61,12 +62,13 @@ pub(super) fn is_final(error: &CallError) -> bool {
     let CallError { operation, errno, generation } = *error;
     let steps = generation.map(|generation| generation.facts().steps);
     match operation {
-        Operation::Run => match errno {
-            Errno::EIO | Errno::ENXIO => true,
-            // The Realm is marked as dead before it is activated.
-            Errno::ENOMEM | Errno::EINVAL => steps == Some(Steps::Implicit),
-            _ => false,
-        },
+        // The Realm is marked as dead before it is activated.
+        Operation::FirstRun if matches!(errno, Errno::ENOMEM | Errno::EINVAL) => {
+            steps == Some(Steps::Implicit)
+        }
+        Operation::FirstRun | Operation::Run => {
+            matches!(errno, Errno::EIO | Errno::ENXIO | Errno::EHWPOISON)
+        }
         Operation::Populate
         | Operation::InitRipas
         | Operation::CreateRealm
@@ -103,19 +105,13 @@ fn create_vm(errno: Errno) -> Known {
     })
 }
 
-fn run(errno: Errno, is_implicit: bool) -> Known {
+/// What only the first run of a vCPU finds.
+fn first_run(errno: Errno, is_implicit: bool) -> Known {
     Some(match errno {
-        Errno::EAGAIN => ("the RMM refused this entry to the REC", RUN_AGAIN),
-        Errno::EINTR => ("a signal came, or `immediate_exit` is set", RUN_AGAIN),
-        Errno::EFAULT | Errno::EHWPOISON => (
-            "a memory fault, with its exit in the run page; without one, the shared memory is \
-             not mapped",
-            "convert the memory, or map it, and call KVM_RUN again",
-        ),
         Errno::EOPNOTSUPP => {
             ("the VM has no GIC in the kernel", "create the VGICv3 before the first run")
         }
-        Errno::ENODEV => {
+        Errno::ENODEV | Errno::EBUSY => {
             ("the GIC is not initialised", "initialise the VGICv3 before the first run")
         }
         Errno::ENXIO if is_implicit => (
@@ -138,14 +134,34 @@ fn run(errno: Errno, is_implicit: bool) -> Known {
             "the kernel has no memory for a REC; the realm is dead",
             "free memory, and create another VM",
         ),
+        _ => return None,
+    })
+}
+
+fn run(errno: Errno) -> Known {
+    Some(match errno {
+        Errno::EAGAIN => ("the RMM refused this entry to the REC", RUN_AGAIN),
+        Errno::EINTR => ("a signal came, or `immediate_exit` is set", RUN_AGAIN),
+        Errno::EFAULT => (
+            "a memory fault, with its exit in the run page; without one, the shared memory is \
+             not mapped",
+            "convert the memory, or map it, and call KVM_RUN again",
+        ),
+        Errno::EHWPOISON => (
+            "a page of the realm is broken: its content is lost",
+            "create another VM; to convert the page would hide that from the realm",
+        ),
+        Errno::ENXIO => ("the RMM refused the entry", SEE_LOG),
+        Errno::ENOMEM => ("the kernel has no memory for a page", "free memory and run it again"),
+        Errno::EINVAL => (
+            "the realm asks for RIPAS outside of its half of the IPA space, or is dead",
+            "call KVM_RUN again; create another VM if the error comes again",
+        ),
         Errno::EPERM => (
             "the vCPU is not finalized, or the realm not active",
-            "finalize the vCPU and activate the realm",
+            "finalize all vCPUs and activate the realm; once it is active, create another VM",
         ),
         Errno::EIO => ("the VM is dead", "create another VM"),
-        Errno::EBUSY => {
-            ("the GIC is not initialised", "initialise the VGICv3 before the first run")
-        }
         _ => return None,
     })
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const ALL: [Operation; 31] = [
+const ALL: [Operation; 32] = [
     Operation::OpenKvm,
     Operation::CheckExtension,
     Operation::CreateVm,
@@ -27,6 +27,7 @@ const ALL: [Operation; 31] = [
     Operation::GetRegister,
     Operation::CompletePsci,
     Operation::MapRunPage,
+    Operation::FirstRun,
     Operation::Run,
     Operation::CreateGic,
     Operation::ConfigureGic,
@@ -56,7 +57,7 @@ fn an_error_says_call_number_generation_meaning_and_advice() {
 #[test]
 fn meanings_depend_on_the_generation() {
     let meaning = |operation, errno, generation| error(operation, errno, generation).meaning();
-    for operation in [Operation::Populate, Operation::Run] {
+    for operation in [Operation::Populate, Operation::FirstRun] {
         let (old, new) = (
             meaning(operation, Errno::EINVAL, Generation::V10),
             meaning(operation, Errno::EINVAL, Generation::V14),
@@ -64,8 +65,8 @@ fn meanings_depend_on_the_generation() {
         assert_ne!(old, new, "{operation}");
     }
     assert_ne!(
-        meaning(Operation::Run, Errno::ENODEV, Generation::Tree2026_09),
-        meaning(Operation::Run, Errno::EIO, Generation::Tree2026_09)
+        meaning(Operation::FirstRun, Errno::ENODEV, Generation::Tree2026_09),
+        meaning(Operation::FirstRun, Errno::EIO, Generation::Tree2026_09)
     );
 }
 
@@ -86,6 +87,16 @@ fn errors_of_the_gic_depend_on_the_call() {
 fn what_ends_a_vm_is_final() {
     for (operation, errno, generation, is_final) in [
         // The first run of these activates, and a failure leaves the Realm dead.
+        (Operation::FirstRun, Errno::ENXIO, Generation::V14, true),
+        (Operation::FirstRun, Errno::EINVAL, Generation::V14, true),
+        (Operation::FirstRun, Errno::ENOMEM, Generation::V14, true),
+        (Operation::FirstRun, Errno::EINVAL, Generation::V10, false),
+        (Operation::FirstRun, Errno::ENOMEM, Generation::V10, false),
+        (Operation::FirstRun, Errno::EHWPOISON, Generation::V10, true),
+        // A page of a fault cannot be had, or the Realm asks for what it cannot have.
+        (Operation::Run, Errno::ENOMEM, Generation::V14, false),
+        (Operation::Run, Errno::EINVAL, Generation::V14, false),
+        (Operation::Run, Errno::EHWPOISON, Generation::V14, true),
         (Operation::Run, Errno::ENXIO, Generation::V14, true),
         (Operation::Run, Errno::EIO, Generation::V14, true),
         (Operation::Run, Errno::EIO, Generation::V10, true),
@@ -93,8 +104,8 @@ fn what_ends_a_vm_is_final() {
         (Operation::Run, Errno::EINTR, Generation::V14, false),
         (Operation::Run, Errno::EFAULT, Generation::V14, false),
         // Found before anything is done.
-        (Operation::Run, Errno::EOPNOTSUPP, Generation::V14, false),
-        (Operation::Run, Errno::ENODEV, Generation::V14, false),
+        (Operation::FirstRun, Errno::EOPNOTSUPP, Generation::V14, false),
+        (Operation::FirstRun, Errno::ENODEV, Generation::V14, false),
         (Operation::Populate, Errno::ENXIO, Generation::V14, true),
         (Operation::Populate, Errno::EINVAL, Generation::V14, false),
         (Operation::Populate, Errno::ENOMEM, Generation::V14, false),

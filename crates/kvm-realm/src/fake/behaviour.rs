@@ -43,6 +43,8 @@ pub(super) struct Behaviour {
     pub(super) off_reason: u32,
     /// Whether a REC that cannot be entered is to be tried again (`EAGAIN`); otherwise `ENXIO`.
     pub(super) retries_rec: bool,
+    /// Whether the VM is dead after an exit of the RMM that KVM does not know.
+    pub(super) dies_of_unknown_exits: bool,
     /// Whether the address of an MMIO exit is without the bit that tells the halves of the address
     /// space apart.
     pub(super) strips_shared_bit: bool,
@@ -90,7 +92,8 @@ impl Behaviour {
             makes_ram: is_rmi && !is_newest,
             is_strict_about_range: !is_newest,
             off_reason: if is_rmi { SHUTDOWN } else { UNKNOWN },
-            retries_rec: is_rmi,
+            retries_rec: is_rmi && !["rmi-v12", "rmi-v13"].contains(&facts.id.as_str()),
+            dies_of_unknown_exits: is_newest,
             strips_shared_bit: facts.attributes == Attributes::Vm,
             has_lpa2: facts.id != "rme-v5..v7",
             filters_capabilities: is_rmi && facts.id != "rmi-v12",

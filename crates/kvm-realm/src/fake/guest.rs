@@ -49,6 +49,8 @@ pub enum Action {
     Exit(u32, [u64; 4]),
     /// The same, and `KVM_RUN` returns `EFAULT`; [`Outcome::Done`].
     ExitWithFault(u32, [u64; 4]),
+    /// Accesses a private page that is broken: `KVM_RUN` returns `EHWPOISON`, each time.
+    Poisoned(u64),
     /// The RMM exits for a reason that KVM does not know. Ends the guest.
     UnknownExit,
 }

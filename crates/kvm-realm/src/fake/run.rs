@@ -402,8 +402,14 @@ impl Machine {
             Action::ExitWithFault(reason, description) => {
                 Step::Fault(reason, words(&description), done)
             }
+            Action::Poisoned(ipa) => {
+                // Linux, `gmem_abort`: the exit has no flag.
+                let (reason, description) = self.memory_fault(false, ipa, PAGE);
+                self.exit(vm_index, vcpu, reason, &description)?;
+                Step::Error(Errno::EHWPOISON, Pending::Action(action))
+            }
             Action::UnknownExit => {
-                if self.behaviour.retries_rec {
+                if self.behaviour.dies_of_unknown_exits {
                     Step::Dead(INTERNAL_ERROR)
                 } else {
                     Step::Exit(INTERNAL_ERROR, words(&[0]), done)

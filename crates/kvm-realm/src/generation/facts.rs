@@ -107,6 +107,7 @@ pub(super) const fn of(generation: Generation) -> Facts {
             populate: PopulateCall::ReturnsBytes(write(0xd7, 32)),
             psci_complete: Some(write(0xd6, 24)),
             pmu: true,
+            exits: Exits { not_entered: Errno::ENXIO, ..RMI.exits },
             dialect: Dialect::V1_0,
             ..RMI
         },
@@ -116,6 +117,7 @@ pub(super) const fn of(generation: Generation) -> Facts {
             realm_type: TYPE_FIELD,
             psci_complete: Some(write(0xd6, 24)),
             pmu: true,
+            exits: Exits { not_entered: Errno::ENXIO, ..RMI.exits },
             dialect: Dialect::V2_0Bet0,
             ..RMI
         },

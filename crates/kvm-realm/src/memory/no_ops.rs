@@ -19,7 +19,9 @@ pub(super) struct NoOps {
 impl NoOps {
     /// Notes a fault. Whether it is to be refused.
     pub(super) fn is_repeated(&mut self, fault: MemoryFault) -> bool {
-        let is_last = self.faults.last().is_some_and(|(last, _)| *last == fault);
+        // What came before is the caller's matter. One of no bytes is let pass more often.
+        let fault = MemoryFault { after_other_exit: false, ..fault };
+        let is_last = fault.bytes > 0 && self.faults.last().is_some_and(|(last, _)| *last == fault);
         let found = self.faults.iter().position(|(known, _)| *known == fault);
         let times = found.map_or(0, |index| self.faults.remove(index).1);
         if self.faults.len() == FAULTS {
@@ -35,7 +37,7 @@ mod tests {
     use super::*;
 
     fn fault(page: u64) -> MemoryFault {
-        MemoryFault { to_private: true, gpa: page << 12, bytes: 0x1000 }
+        MemoryFault { to_private: true, gpa: page << 12, bytes: 0x1000, after_other_exit: false }
     }
 
     #[test]
@@ -47,6 +49,15 @@ mod tests {
         assert!(!faults.is_repeated(fault(2)));
         let other_side = MemoryFault { to_private: false, ..fault(2) };
         assert!(!faults.is_repeated(other_side));
+        let later = MemoryFault { after_other_exit: true, ..other_side };
+        assert!(faults.is_repeated(later));
+    }
+
+    #[test]
+    fn a_fault_of_no_bytes_is_let_pass_for_a_while() {
+        let (mut faults, none) = (NoOps::default(), MemoryFault { bytes: 0, ..fault(1) });
+        assert!((0..16).all(|_| !faults.is_repeated(none)));
+        assert!(faults.is_repeated(none));
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub(crate) fn range(base: u64, bytes: u64) -> IpaRange {
 }
 
 fn fault(to_private: bool, gpa: u64, bytes: u64) -> MemoryFault {
-    MemoryFault { to_private, gpa, bytes }
+    MemoryFault { to_private, gpa, bytes, after_other_exit: false }
 }
 
 /// Two slots with a hole of a page between them, all of them private.
@@ -212,8 +212,13 @@ fn what_is_no_ram_is_left_out() {
     assert_eq!(done, Ok(Converted::Done { bytes: 0x3000 }));
     assert_eq!(kernel.take(), ["punch 0x0 0x2000", "punch 0x7000 0x1000"]);
     let hole = range(BASE + 0x2000, 0x1000);
-    let refused = convert(&mut memory, &kernel, Generation::V15, fault(false, BASE + 0x2000, 4));
+    // The kernel says what a request for it gives; an access comes again.
+    let in_hole = fault(false, BASE + 0x2000, 4);
+    let passed = convert(&mut memory, &kernel, Generation::V15, in_hole);
+    assert_eq!(passed, Ok(Converted::AsItWas));
+    let refused = convert(&mut memory, &kernel, Generation::V15, in_hole);
     assert_eq!(refused, Err(ConvertError::NoRam(hole)));
+    assert!(kernel.take().is_empty());
     assert!(!refused.unwrap_err().is_final());
 }
 
@@ -224,7 +229,7 @@ fn faults_outside_of_the_ipa_space_are_refused() {
     kernel.take();
     let (half, end) = (geometry().unprotected_base().raw(), geometry().end().raw());
     for (gpa, bytes) in [
-        (BASE, 0),
+        (end, 0),
         (half - 0x1000, 0x1001),
         (end, 0x1000),
         (end - 0x1000, 0x1001),
@@ -236,9 +241,21 @@ fn faults_outside_of_the_ipa_space_are_refused() {
     }
     // The last page of both halves is in range.
     for gpa in [half - 0x1000, end - 0x1000] {
-        let refused = convert(&mut memory, &kernel, Generation::V15, fault(true, gpa, 0x1000));
+        let last = fault(true, gpa, 0x1000);
+        let passed = convert(&mut memory, &kernel, Generation::V15, last);
+        assert_eq!(passed, Ok(Converted::AsItWas));
+        let refused = convert(&mut memory, &kernel, Generation::V15, last);
         assert_eq!(refused, Err(ConvertError::NoRam(range(half - 0x1000, 0x1000))));
     }
+    // Of no bytes, wherever it is.
+    for gpa in [BASE + 1, half - 1, end - 1] {
+        for to_private in [true, false] {
+            let none = fault(to_private, gpa, 0);
+            let passed = convert(&mut memory, &kernel, Generation::V15, none);
+            assert_eq!(passed, Ok(Converted::AsItWas), "{gpa:#x}");
+        }
+    }
+    assert!(kernel.take().is_empty());
     // Parts of pages are pages.
     let done = convert(&mut memory, &kernel, Generation::V15, fault(false, BASE + 0xfff, 2));
     assert_eq!(done, Ok(Converted::Done { bytes: 0x2000 }));
@@ -269,6 +286,48 @@ fn an_identical_fault_is_answered_once() {
     memory.has_progressed(0);
     assert_eq!(memory.convert(&calls, vm.as_fd(), 0, same), Ok(Converted::AsItWas));
     assert!(memory.convert(&calls, vm.as_fd(), 0, same).is_err());
+    let later = MemoryFault { after_other_exit: true, ..same };
+    assert_eq!(memory.convert(&calls, vm.as_fd(), 0, later), Ok(Converted::AsItWas));
+    assert!(memory.convert(&calls, vm.as_fd(), 0, same).is_err());
+}
+
+#[test]
+fn pages_in_use_are_converted_when_they_are_free() {
+    let kernel = Recorder::default();
+    let generation = Generation::Tree2026_09;
+    let mut memory = memory(&kernel, generation);
+    let all = fault(false, BASE, 0x7000);
+    let (first, second) = (range(BASE, 0x2000), range(BASE + 0x3000, 0x4000));
+    // The second call, of the slot whose guest_memfd begins at 0x7000.
+    for (offset, at) in [
+        (0x7000, second),
+        (0x8fff, range(BASE + 0x4000, 0x3000)),
+        (0xa000, range(BASE + 0x6000, 0x1000)),
+        // No page of it.
+        (0xb000, second),
+        (0x6fff, second),
+        (u64::MAX, second),
+    ] {
+        convert(&mut memory, &kernel, generation, fault(true, BASE, 0x7000)).unwrap();
+        kernel.fail.set(Some((1, Errno::EAGAIN)));
+        kernel.error_offset.set(offset);
+        let refused = convert(&mut memory, &kernel, generation, all).unwrap_err();
+        let ConvertError::Busy { call, at: found, done } = refused else { panic!("{refused}") };
+        assert_eq!((call.errno, found, done), (Errno::EAGAIN, at, 0x2000), "{offset:#x}");
+        assert!(!refused.is_final() && refused.to_string().ends_with(" is as it was"));
+        assert_eq!((memory.sides(first), memory.sides(second)), (Sides::Shared, Sides::Private));
+        let done = convert(&mut memory, &kernel, generation, all);
+        assert_eq!(done, Ok(Converted::Done { bytes: 0x4000 }));
+    }
+    // Other errors, and other calls, may have changed something.
+    for (generation, errno) in
+        [(Generation::Tree2026_09, Errno::ENOMEM), (Generation::V14, Errno::EAGAIN)]
+    {
+        let mut memory = self::memory(&kernel, generation);
+        kernel.fail.set(Some((0, errno)));
+        let refused = convert(&mut memory, &kernel, generation, all).unwrap_err();
+        assert!(refused.is_final() && matches!(refused, ConvertError::Failed { .. }));
+    }
 }
 
 #[test]

@@ -43,7 +43,7 @@ use bare_metal::linux::layout::{IPA_WIDTH, RAM, UART};
 use console::Terminal;
 use kvm_realm::Errno;
 use kvm_realm::fake::{Action, FakeKernel, Outcome, RmiCall};
-use kvm_realm::generation::{Generation, Steps};
+use kvm_realm::generation::Generation;
 use options::{Files, Options};
 use report::{End, Report};
 
@@ -76,7 +76,7 @@ struct Style {
 
 impl Style {
     fn new(generation: Generation, vcpus: u64) -> Self {
-        let has_again = generation.facts().steps == Steps::Implicit;
+        let has_again = generation.facts().exits.not_entered == Errno::EAGAIN;
         Self { last: vcpus - 1, shared: SHARED, has_again, is_race: false }
     }
 }

@@ -104,7 +104,7 @@ fn a_pmu_is_set_up_after_the_gic_where_realms_have_one() {
         let machine = Machine::with_features(&kernel, generation, 1, None, features);
         machine.launched(|_, vcpus| {
             let Err(RunError::Call(error)) = vcpus[0].run() else { panic!("{generation}") };
-            assert_eq!((error.operation, error.errno), (Operation::Run, Errno::EINVAL));
+            assert_eq!((error.operation, error.errno), (Operation::FirstRun, Errno::EINVAL));
         });
     }
 }

@@ -14,16 +14,22 @@ use std::time::Duration;
 
 use fixture::{Machine, RAM, SHARED, fake, generations, on_each};
 use kvm_realm::Errno;
+use kvm_realm::error::Operation;
 use kvm_realm::exit::{
     DeviceMapping, Exit, Hypercall, MmioLoad, MmioStore, PsciCall, SystemEvent, SystemEventKind,
 };
 use kvm_realm::fake::{Action, Outcome, Script};
 use kvm_realm::generation::{Generation, Steps};
-use kvm_realm::memory::{Converted, MemoryFault};
+use kvm_realm::memory::{Converted, MemoryFault, Sides};
 use kvm_realm::registers::Register;
 use kvm_realm::vcpu::{AnswerError, NotAnExit, PsciAnswer, RunError};
+use rmi_abi::{Ipa, IpaRange};
 
 const OFF: Exit = Exit::System(SystemEvent { kind: SystemEventKind::Shutdown, first: 0 });
+
+fn fault(to_private: bool, gpa: u64, bytes: u64) -> MemoryFault {
+    MemoryFault { to_private, gpa, bytes, after_other_exit: false }
+}
 
 #[test]
 fn devices_are_in_the_lower_half_and_a_forgotten_answer_is_zero() {
@@ -84,7 +90,7 @@ fn what_the_guest_shares_is_converted() {
             (false, Converted::Done { bytes: 0x2000 }),
             (true, Converted::Done { bytes: 0x2000 }),
         ] {
-            let fault = MemoryFault { to_private, gpa: RAM + 0x4000, bytes: 0x2000 };
+            let fault = fault(to_private, RAM + 0x4000, 0x2000);
             let exit = vcpus[0].run();
             assert_eq!(exit, Ok(Exit::MemoryFault { fault, returned_zero }), "{generation}");
             assert_eq!(running.convert(0, fault), Ok(expected), "{generation}");
@@ -117,7 +123,7 @@ fn the_other_vcpu_starts_and_a_realm_that_is_off_stops_all() {
             match first.run() {
                 Ok(exit) => assert_eq!(exit, Exit::Again { times }, "{generation}"),
                 Err(RunError::Call(error)) => {
-                    assert_eq!(generation.facts().steps, Steps::Actions);
+                    assert_eq!(generation.facts().exits.not_entered, Errno::ENXIO);
                     assert_eq!((error.errno, error.is_final()), (Errno::ENXIO, true));
                 }
                 Err(error) => panic!("{error}"),
@@ -312,7 +318,7 @@ fn exit_44_of_other_kernels_is_not_answered() {
 #[test]
 fn an_old_fault_is_not_taken_for_a_new_one() {
     let kernel = fake("rmi-v14");
-    let fault = MemoryFault { to_private: false, gpa: RAM, bytes: 0x1000 };
+    let fault = fault(false, RAM, 0x1000);
     kernel.set_guest(|_| Script::new([Action::ExitWithFault(39, [0, RAM, 0x1000, 0])]));
     Machine::new(&kernel, Generation::V14, 1, None).launched(|_, vcpus| {
         let first = vcpus[0].run();
@@ -328,7 +334,7 @@ fn an_old_fault_is_not_taken_for_a_new_one() {
 #[test]
 fn a_repeated_fault_is_refused_unless_the_vcpu_has_left_for_another_reason() {
     let kernel = fake("rmi-v14");
-    let fault = MemoryFault { to_private: true, gpa: RAM, bytes: 0x1000 };
+    let fault = fault(true, RAM, 0x1000);
     let ask = Action::ExitWithFault(39, [8, RAM, 0x1000, 0]);
     kernel.set_guest(move |_| Script::new([ask, Action::Interrupted, ask, ask]));
     Machine::new(&kernel, Generation::V14, 1, None).launched(|running, vcpus| {
@@ -346,6 +352,41 @@ fn a_repeated_fault_is_refused_unless_the_vcpu_has_left_for_another_reason() {
 }
 
 #[test]
+fn the_same_request_after_another_exit_is_a_fresh_one() {
+    let ask = Action::SetRipas { base: RAM + 0x4000, top: RAM + 0x6000, ram: true };
+    let program = move |_| Script::new([ask, Action::MmioStore(SHARED, 1, 1), ask]);
+    on_each(program, 1, |generation, running, vcpus| {
+        let (mut faults, mut stores) = (Vec::new(), 0);
+        loop {
+            match vcpus[0].run().unwrap() {
+                Exit::MemoryFault { fault, .. } => {
+                    faults.push(fault.after_other_exit);
+                    let converted = running.convert(0, fault);
+                    assert_eq!(converted, Ok(Converted::AsItWas), "{generation}");
+                }
+                Exit::MmioStore(_) => stores += 1,
+                exit => break assert_eq!(exit, OFF, "{generation}"),
+            }
+        }
+        assert_eq!((faults, stores), (vec![false, true], 1), "{generation}");
+    });
+}
+
+#[test]
+fn requests_that_the_kernel_has_no_memory_for_are_run_again() {
+    let nothing = Action::Exit(39, [8, RAM + 0x4000, 0, 0]);
+    let program = move |_| Script::new([nothing; 20]);
+    on_each(program, 1, |generation, running, vcpus| {
+        for times in 0..17 {
+            let exit = vcpus[0].run().unwrap();
+            let Exit::MemoryFault { fault, .. } = exit else { panic!("{exit:?}") };
+            let converted = running.convert(0, fault);
+            assert_eq!(converted.is_ok(), times < 16, "{generation} {times}");
+        }
+    });
+}
+
+#[test]
 fn exits_that_end_a_vm_are_told_from_others() {
     for (generation, name) in generations() {
         let kernel = fake(name);
@@ -355,14 +396,56 @@ fn exits_that_end_a_vm_are_told_from_others() {
             let unknown = Exit::Unknown { reason: 77, words: [1, 2, 3, 4, 0, 0, 0] };
             assert_eq!(vcpu.run(), Ok(unknown), "{generation}");
             assert!(matches!(vcpu.run(), Ok(Exit::InternalError { .. })), "{generation}");
+            let is_newest = matches!(generation, Generation::Tree2026_09 | Generation::DaV7(_));
             match vcpu.run() {
-                Ok(exit) => assert_eq!((exit, generation.facts().steps), (OFF, Steps::Actions)),
+                Ok(exit) => assert!(exit == OFF && !is_newest, "{generation}"),
                 Err(RunError::Call(error)) => {
+                    assert!(is_newest, "{generation}");
                     assert_eq!((error.errno, error.is_final()), (Errno::EIO, true));
                 }
                 Err(error) => panic!("{error}"),
             }
         });
+    }
+}
+
+#[test]
+fn a_broken_page_is_an_error_and_stays_where_it_is() {
+    let program = |_| {
+        move |outcome: Outcome| match outcome {
+            Outcome::Started(..) => Action::MmioStore(SHARED, 1, 1),
+            _ => Action::Poisoned(RAM + 0x2000),
+        }
+    };
+    on_each(program, 1, |generation, running, vcpus| {
+        assert!(matches!(vcpus[0].run(), Ok(Exit::MmioStore(_))), "{generation}");
+        for _ in 0..2 {
+            let Err(RunError::Call(error)) = vcpus[0].run() else { panic!("{generation}") };
+            assert_eq!((error.operation, error.errno), (Operation::Run, Errno::EHWPOISON));
+            assert!(error.is_final(), "{generation}");
+        }
+        let page = IpaRange::with_size(Ipa::new(RAM + 0x2000), 0x1000).unwrap();
+        assert_eq!(running.memory().sides(page), Sides::Private, "{generation}");
+    });
+}
+
+#[test]
+fn only_the_first_run_of_a_vcpu_ends_a_vm_that_lacks_memory() {
+    for (generation, name) in generations() {
+        let is_implicit = generation.facts().steps == Steps::Implicit;
+        for first in [true, false] {
+            let kernel = fake(name);
+            kernel.set_guest(|_| Script::new([Action::MmioStore(SHARED, 1, 1)]));
+            Machine::new(&kernel, generation, 1, None).launched(|_, vcpus| {
+                if !first {
+                    assert!(matches!(vcpus[0].run(), Ok(Exit::MmioStore(_))), "{generation}");
+                }
+                kernel.fail_call(kernel.calls().len(), Errno::ENOMEM);
+                let Err(RunError::Call(error)) = vcpus[0].run() else { panic!("{generation}") };
+                assert_eq!(error.errno, Errno::ENOMEM);
+                assert_eq!(error.is_final(), first && is_implicit, "{generation} {first}");
+            });
+        }
     }
 }
 

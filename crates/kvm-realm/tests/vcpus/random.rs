@@ -6,9 +6,8 @@
 use kvm_realm::fake::FakeKernel;
 use kvm_realm::generation::MemoryModel;
 use kvm_realm::launch::Running;
-use kvm_realm::memory::{ConvertError, Sides};
+use kvm_realm::memory::ConvertError;
 use kvm_realm::vcpu::RealmVcpu;
-use rmi_abi::{Ipa, IpaRange};
 
 use super::*;
 use fixture::BYTES;
