@@ -207,6 +207,8 @@ struct Base<'k, K> {
 pub struct Configured<'k, 'c, K> {
     base: Base<'k, K>,
     plan: Plan<'c>,
+    /// Whether a plan has set the personalization value.
+    is_personalized: bool,
 }
 
 impl<'k, 'c, K: Kernel> Configured<'k, 'c, K> {
@@ -224,7 +226,7 @@ impl<'k, 'c, K: Kernel> Configured<'k, 'c, K> {
     ) -> Result<Self, Unplanned> {
         let checked = plan.check(calls.generation, &memory);
         match checked.and_then(|()| vm.try_clone_to_owned().map_err(PlanError::from)) {
-            Ok(vm) => Ok(Self { base: Base { calls, vm, memory }, plan }),
+            Ok(vm) => Ok(Self { base: Base { calls, vm, memory }, plan, is_personalized: false }),
             Err(error) => Err(Unplanned { memory, error }),
         }
     }
@@ -235,15 +237,28 @@ impl<'k, 'c, K: Kernel> Configured<'k, 'c, K> {
         &self.base.memory
     }
 
+    /// The same VM with another plan, for instance after the RMM has refused the algorithm of the
+    /// first one. KVM is not called.
+    ///
+    /// # Errors
+    ///
+    /// [`StepError::Refused`] with the first plan.
+    pub fn replan(self, mut plan: Plan<'c>) -> Result<Self, StepError<Self, PlanError>> {
+        match plan.check(self.base.calls.generation, &self.base.memory) {
+            Ok(()) => Ok(Self { plan, ..self }),
+            Err(error) => Err(StepError::new(self, error, false)),
+        }
+    }
+
     /// Makes all RAM private; configures and creates the Realm where these are steps of their own.
     ///
     /// # Errors
     ///
-    /// [`StepError`].
+    /// [`StepError`]. What the RMM refuses of the plan can be changed: [`Configured::replan`].
     pub fn create(mut self) -> Result<Created<'k, 'c, K>, StepError<Self>> {
         match self.make() {
             Ok(()) => {
-                let Self { base, plan } = self;
+                let Self { base, plan, .. } = self;
                 Ok(Created { base, regions: plan.regions, progress: Progress::default() })
             }
             Err(error) => Err(StepError::new(self, error, error.is_final())),
@@ -258,8 +273,10 @@ impl<'k, 'c, K: Kernel> Configured<'k, 'c, K> {
             Steps::Implicit => Ok(()),
             Steps::Actions => {
                 calls.configure_hash(vm, self.plan.hash)?;
-                if self.plan.personalization != [0; RPV_BYTES] {
+                // Zeros are the default, but an earlier plan may have set something else.
+                if self.is_personalized || self.plan.personalization != [0; RPV_BYTES] {
                     calls.configure_personalization(vm, &self.plan.personalization)?;
+                    self.is_personalized = true;
                 }
                 calls.create_realm(vm)
             }
@@ -287,7 +304,8 @@ impl<'k, 'c, K: Kernel> Created<'k, 'c, K> {
     ///
     /// # Errors
     ///
-    /// [`StepError`] with [`PopulateError`].
+    /// [`StepError`] with [`PopulateError`]. A signal (`EINTR`) stops it as well, and
+    /// [`Created::populated`] tells how far it came: a VMM that does not end goes on.
     pub fn populate(mut self) -> Result<Populated<'k, K>, StepError<Self, PopulateError>> {
         let Base { calls, vm, memory } = &mut self.base;
         match self.progress.go_on(calls, vm.as_fd(), memory, &self.regions) {

@@ -263,6 +263,31 @@ fn progress_within_a_chunk_goes_on_behind_it() {
 }
 
 #[test]
+fn a_plan_that_is_refused_can_be_changed() {
+    let fixture = Fixture::new(Generation::V8);
+    let first = Plan { hash: HashAlgorithm::Sha512, personalization: [7; 64], ..plan() };
+    let configured = fixture.plan(first).unwrap();
+    // After two slots, the algorithm: the RMM does not have it.
+    fixture.kernel.fail.set(Some((2, Errno::EINVAL)));
+    let configured = configured.create().unwrap_err().into_state().unwrap();
+    // What no Realm can have is refused without a call, and the plan stays.
+    fixture.kernel.take();
+    let refused = configured.replan(Plan { hash: HashAlgorithm::Sha384, ..plan() }).unwrap_err();
+    assert!(refused.to_string().starts_with("v8 does not measure"), "{refused}");
+    assert!(fixture.kernel.take().is_empty());
+    let configured = refused.into_state().unwrap();
+    // The personalization value that was set is set to the new plan's.
+    fixture.kernel.fail.set(Some((4, Errno::EINVAL)));
+    let configured = configured.create().unwrap_err().into_state().unwrap();
+    fixture.kernel.take();
+    drop(configured.replan(plan()).unwrap().create().unwrap());
+    assert_eq!(
+        fixture.kernel.take()[2..],
+        ["cap 240 0 0x1 0x0 of 260", "cap 240 0 0x0 0x0 of 260", "cap 240 1 0x0 0x0 of 0",]
+    );
+}
+
+#[test]
 fn plans_are_checked_before_the_first_call() {
     let measured = |at, content| vec![RegionLayout::measured(Ipa::new(at), content)];
     let long = [0_u8; 0x9000];
