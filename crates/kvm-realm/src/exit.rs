@@ -14,8 +14,10 @@
 //! [`RealmVcpu::run`]: crate::vcpu::RealmVcpu::run
 
 use rmi_abi::psci::PsciFunction;
+use rmi_abi::rtt::Geometry;
 
 use crate::errno::Errno;
+use crate::generation::Generation;
 use crate::memory::MemoryFault;
 use crate::uapi::{EXIT_MEMORY_FAULT, get_u32, get_u64, run};
 
@@ -45,6 +47,20 @@ pub struct Context {
     pub is_off_unknown: bool,
     /// Whether exit 44 is a mapping of a device. In other kernels it is, or becomes, another exit.
     pub has_device_mapping: bool,
+}
+
+impl Context {
+    /// That of the vCPUs of a VM on a kernel of this generation; `None` for the geometry of an
+    /// ordinary VM.
+    #[must_use]
+    pub fn new(generation: Generation, geometry: Option<Geometry>) -> Self {
+        let (is_realm, exits) = (geometry.is_some(), generation.facts().exits);
+        Self {
+            shared_bit: geometry.map_or(0, |geometry| geometry.unprotected_base().raw()),
+            is_off_unknown: is_realm && exits.off == EXIT_UNKNOWN,
+            has_device_mapping: is_realm && exits.device_mapping,
+        }
+    }
 }
 
 /// Why a vCPU left KVM_RUN.

@@ -123,7 +123,14 @@ impl Kernel for Linux {
 
     fn create_guest_memfd(&self, vm: BorrowedFd<'_>, bytes: u64, flags: u64) -> Result<OwnedFd> {
         let request = kvm_create_guest_memfd { size: bytes, flags, ..Default::default() };
-        self.vm(vm)?.create_guest_memfd(request).map(own).map_err(errno)
+        let memfd = self.vm(vm)?.create_guest_memfd(request).map(own).map_err(errno)?;
+        // The kernel closes its other descriptors in programs that are executed, and not this one,
+        // which keeps the VM.
+        // SAFETY: the call has no pointers, and the descriptor is this function's.
+        match unsafe { libc::fcntl(memfd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) } {
+            0 => Ok(memfd),
+            _ => Err(Errno::last()),
+        }
     }
 
     fn set_memory_region(&self, vm: BorrowedFd<'_>, region: &MemoryRegion<'_>) -> Result<()> {

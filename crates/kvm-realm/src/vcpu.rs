@@ -18,7 +18,7 @@ use thiserror::Error;
 use crate::calls::Calls;
 use crate::errno::Errno;
 use crate::error::{CallError, Operation};
-use crate::exit::{Context, EXIT_UNKNOWN, Exit, MMIO_DATA, RUN_BYTES, TIO_RESPONSE};
+use crate::exit::{Context, Exit, MMIO_DATA, RUN_BYTES, TIO_RESPONSE};
 use crate::kernel::{Kernel, Vcpu, VcpuInit};
 use crate::kick::Kick;
 use crate::registers::Register;
@@ -111,12 +111,7 @@ pub struct RealmVcpu<'k, K: Kernel> {
 
 impl<'k, K: Kernel> RealmVcpu<'k, K> {
     fn new(calls: Calls<'k, K>, vcpu: K::Vcpu, geometry: Option<Geometry>) -> Self {
-        let (is_realm, exits) = (geometry.is_some(), calls.generation.facts().exits);
-        let context = Context {
-            shared_bit: geometry.map_or(0, |geometry| geometry.unprotected_base().raw()),
-            is_off_unknown: is_realm && exits.off == EXIT_UNKNOWN,
-            has_device_mapping: is_realm && exits.device_mapping,
-        };
+        let context = Context::new(calls.generation, geometry);
         Self {
             calls,
             vcpu,
@@ -403,11 +398,21 @@ impl<'k, K: Kernel> RealmVcpu<'k, K> {
     ///
     /// [`AnswerError`]; `ENOTTY` where only the kernel answers PSCI calls, `EINVAL` where the RMM
     /// refuses it, and the call still waits.
+    ///
+    /// RSI_HOST_CALL looks the same: a Realm that makes one with the number of such a call waits
+    /// for a completion that the RMM refuses each time. That harms the Realm alone; the VMM ends
+    /// it.
     pub fn complete_psci(&mut self, answer: PsciAnswer) -> Result<(), AnswerError> {
         let target_mpidr = self.psci.ok_or(NotAnExit)?;
         self.calls.complete_psci(self.vcpu.as_fd(), target_mpidr, answer as u32)?;
         self.psci = None;
         Ok(())
+    }
+}
+
+impl<K: Kernel> AsFd for RealmVcpu<'_, K> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.vcpu.as_fd()
     }
 }
 

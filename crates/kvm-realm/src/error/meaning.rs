@@ -214,7 +214,7 @@ fn action(operation: Operation, errno: Errno) -> Known {
             ("the kernel has another capability number", "probe the kernel again")
         }
         (_, Errno::ENXIO) => ("the RMM refused", SEE_LOG),
-        (_, Errno::ENOMEM) => ("the kernel has no memory", "free memory, and create another VM"),
+        (_, Errno::ENOMEM) => ("the kernel has no memory", "free memory and try again"),
         _ => return None,
     })
 }

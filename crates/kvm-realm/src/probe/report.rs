@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::errno::Errno;
 use crate::generation::Generation;
+use crate::vm::MIN_IPA_WIDTH;
 
 /// One thing that a probe found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +117,12 @@ impl fmt::Display for Finding {
                 write!(f, "it is not {generation}: the VM does not have its capability")
             }
             Self::Vm { generation, has_private: false, .. } => {
-                write!(f, "it is not {generation}: the VM does not have its private memory")
+                write!(f, "it is not {generation}: the VM does not have its private memory")?;
+                match generation.facts().memfd_attributes_capability {
+                    // The module's parameter turns it off.
+                    Some(_) => f.write_str(", or the host boots with gmem_in_place_conversion=0"),
+                    None => Ok(()),
+                }
             }
             Self::Vm { generation, .. } => {
                 write!(f, "it is {generation}: the VM has its capability and its private memory")
@@ -153,7 +159,12 @@ impl fmt::Display for Verdict {
             Self::UnknownNumber(number) => {
                 write!(f, "realms of a generation that is not known, with capability {number}")
             }
-            Self::NoRealms => f.write_str("no realms: the kernel has none, or found no RMM"),
+            Self::NoRealms => f.write_str(
+                "no realms: the kernel has none, or found no RMM; its log tells of the RMM",
+            ),
+            Self::Refused(Errno::EPERM) => {
+                f.write_str("no realms: the kernel answers EPERM; its log tells of the RMM")
+            }
             Self::Refused(errno) => write!(f, "no realms: the kernel answers {errno}"),
         }
     }
@@ -196,6 +207,13 @@ impl Report {
         }
     }
 
+    /// Whether a VM of the generation's type was created.
+    fn has_type(&self, generation: Generation) -> bool {
+        let created =
+            Finding::Type { machine_type: generation.machine_type(MIN_IPA_WIDTH), errno: None };
+        self.findings.contains(&created)
+    }
+
     fn is_incomplete(&self) -> bool {
         self.findings
             .iter()
@@ -212,10 +230,12 @@ impl Report {
     }
 
     /// The status with which a program that checks a host ends: 0 if a generation can be used, 1
-    /// without Realms, 2 if there are Realms that cannot be used.
+    /// without Realms, or without VMs of the type of a generation that is forced, 2 if there are
+    /// Realms that cannot be used.
     #[must_use]
     pub fn exit_status(&self) -> u8 {
         match (self.generation(), self.verdict) {
+            (Some(generation), Verdict::Forced(_)) if !self.has_type(generation) => 1,
             (Some(_), _) => 0,
             (None, Verdict::NoRealms | Verdict::Refused(_)) => 1,
             (None, _) => 2,

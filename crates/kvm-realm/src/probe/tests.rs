@@ -182,6 +182,8 @@ fn a_kernel_without_realms_has_none_whatever_its_numbers() {
         host.refused = refused.into_iter().collect();
         let report = host.probe();
         assert_eq!(report.verdict(), Verdict::Refused(errno));
+        let tells = report.to_string().contains("; its log tells of the RMM\n");
+        assert_eq!(tells, errno == Errno::EPERM);
         assert_eq!(report.exit_status(), 1);
     }
 }
@@ -200,9 +202,16 @@ fn a_type_without_a_known_number_is_not_known() {
         assert_eq!(host.probe().verdict(), Verdict::Unknown, "{missing}");
     }
     // Attributes without the private one are not enough.
-    let mut host = Host::new(Generation::V14);
-    host.vm.insert(233, 7);
-    assert_eq!(host.probe().verdict(), Verdict::Unknown);
+    for (generation, capability, ends) in [
+        (Generation::V14, 233, "private memory\n"),
+        (Generation::V15, 250, ", or the host boots with gmem_in_place_conversion=0\n"),
+    ] {
+        let mut host = Host::new(generation);
+        host.vm.insert(capability, 7);
+        let report = host.probe();
+        assert_eq!(report.verdict(), Verdict::Unknown);
+        assert!(report.to_string().ends_with(ends), "{report}");
+    }
     // A number with the type of another generation.
     let mut host = Host::new(Generation::V13);
     host.realm_type = Some(1 << 30);
@@ -280,9 +289,11 @@ fn what_every_generation_needs_is_looked_for() {
         assert_eq!((report.generation(), report.exit_status()), (None, 2));
         assert!(report.findings().contains(&Finding::Missing { name }));
         assert!(report.to_string().starts_with("not usable: realms of generation v14\n"));
-        let forced = report.forced(Generation::V13);
-        assert_eq!((forced.generation(), forced.exit_status()), (Some(Generation::V13), 0));
-        assert_eq!(forced.verdict(), Verdict::Forced(Generation::V13));
+        for (other, status) in [(Generation::V15, 0), (Generation::V13, 1)] {
+            let forced = report.clone().forced(other);
+            assert_eq!((forced.generation(), forced.exit_status()), (Some(other), status));
+            assert_eq!(forced.verdict(), Verdict::Forced(other));
+        }
     }
 }
 
