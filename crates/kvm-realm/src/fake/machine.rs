@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 use super::behaviour::Behaviour;
 use super::calls::Calls;
@@ -130,6 +131,34 @@ impl Machine {
             Some(_) => Err(Errno::EIO),
             None => Err(Errno::ENOTTY),
         }
+    }
+
+    /// Where this process has a descriptor or a mapping of an object, beside the kernel's own: a
+    /// path in `/proc`. `known` is where it was found before.
+    pub(super) fn holder(&self, object: Object, known: Option<PathBuf>) -> Option<PathBuf> {
+        let file = self.file(object)?;
+        let own = file.metadata().ok()?;
+        let is_it = |path: &PathBuf| {
+            let other = std::fs::metadata(path);
+            other.is_ok_and(|other| (other.dev(), other.ino()) == (own.dev(), own.ino()))
+        };
+        if known.as_ref().is_some_and(is_it) {
+            return known;
+        }
+        let kernels = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        let entries = std::fs::read_dir("/proc/self/fd").ok()?;
+        let mut paths = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+        if let Some(path) = paths.find(|path| *path != kernels && is_it(path)) {
+            return Some(path);
+        }
+        // Addresses, access, offset, device, inode, name.
+        let (maps, inode) = (PathBuf::from("/proc/self/maps"), own.ino().to_string());
+        let is_mapping = |line: &str| {
+            let mut words = line.split_ascii_whitespace().skip(4);
+            words.next() == Some(&inode)
+                && words.next().is_some_and(|name| name.starts_with(memfd::PATH))
+        };
+        std::fs::read_to_string(&maps).ok()?.lines().any(is_mapping).then_some(maps)
     }
 
     /// How many descriptors of the kernel's files this process has, beside the kernel's own.

@@ -6,6 +6,9 @@ use std::os::fd::{FromRawFd, OwnedFd};
 
 use crate::Errno;
 
+/// What the paths of mapped files begin with.
+pub(super) const PATH: &str = "/memfd:fake-kvm";
+
 /// A file of `bytes` zeros in memory. It can be mapped, and holes can be punched into it.
 ///
 /// # Errors

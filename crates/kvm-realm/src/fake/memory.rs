@@ -42,7 +42,8 @@ impl Machine {
             private.add(0, bytes / PAGE);
         }
         let index = vm.gmems.len();
-        vm.gmems.push(Gmem { bytes, flags, private, bound: Ranges::default() });
+        let bound = Ranges::default();
+        vm.gmems.push(Gmem { bytes, flags, private, is_closed: false, holder: None, bound });
         self.open(Object::Gmem(vm_index, index), bytes)
     }
 

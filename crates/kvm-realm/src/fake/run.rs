@@ -86,6 +86,7 @@ impl Shared {
     pub(super) fn run(&self, vm: usize, vcpu: usize) -> Result<(), Errno> {
         let mut machine = self.lock();
         machine.prepare(vm, vcpu)?;
+        machine.close_guest_memfds(vm)?;
         if machine.is_kicked(vm, vcpu) {
             return Err(Errno::EINTR);
         }
@@ -253,6 +254,32 @@ impl Machine {
         let flag = self.facts.constant("KVM_MEMORY_EXIT_FLAG_PRIVATE");
         let reason = self.facts.small_constant("KVM_EXIT_MEMORY_FAULT");
         (reason, words(&[if private { flag } else { 0 }, base, bytes]))
+    }
+
+    /// A page of a guest_memfd that is closed.
+    fn lost(&self, page: u64, action: Action) -> Step {
+        let pending = Pending::Action(action);
+        if self.facts.rec_feature.is_some() {
+            return Step::Error(Errno::EFAULT, pending);
+        }
+        // Linux, `gmem_abort`: it says that shared memory is asked for, which is not so.
+        let (reason, description) = self.memory_fault(false, page * PAGE, PAGE);
+        Step::Fault(reason, description, pending)
+    }
+
+    /// Takes the guest_memfds from a VM that nobody has open or mapped any more: the slots do not
+    /// keep them.
+    fn close_guest_memfds(&mut self, vm_index: usize) -> Result<(), Errno> {
+        for index in 0..self.vm(vm_index)?.gmems.len() {
+            let vm = self.vm(vm_index)?;
+            let known = vm.gmems.get_mut(index).and_then(|gmem| gmem.holder.take());
+            let holder = self.holder(Object::Gmem(vm_index, index), known);
+            if let Some(gmem) = self.vm(vm_index)?.gmems.get_mut(index) {
+                gmem.is_closed |= holder.is_none();
+                gmem.holder = holder;
+            }
+        }
+        Ok(())
     }
 
     /// Completes the last exit.
@@ -519,6 +546,9 @@ impl Machine {
             }));
         }
         let Some((gmem, offset)) = slot.gmem else { return Err(Errno::EFAULT) };
+        if vm.gmems.get(gmem).is_none_or(|gmem| gmem.is_closed) {
+            return Ok(self.lost(page, action));
+        }
         if !vm.is_private(address) {
             let (reason, description) = self.memory_fault(true, page * PAGE, PAGE);
             return Ok(Step::Fault(reason, description, Pending::Action(action)));

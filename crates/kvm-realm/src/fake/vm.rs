@@ -1,6 +1,7 @@
 //! A VM: its memory, its devices and its vCPUs.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::guest::{Action, Guest, Outcome};
 use super::ranges::Ranges;
@@ -32,6 +33,10 @@ pub(super) struct Gmem {
     pub(super) flags: u64,
     /// Its private pages, where attributes are those of guest_memfds.
     pub(super) private: Ranges,
+    /// Whether its last descriptor and mapping have gone, and its pages with them.
+    pub(super) is_closed: bool,
+    /// Where one of them was found.
+    pub(super) holder: Option<PathBuf>,
     /// What is bound to slots.
     pub(super) bound: Ranges,
 }

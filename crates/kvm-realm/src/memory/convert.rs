@@ -15,6 +15,11 @@ use crate::kernel::Kernel;
 use crate::uapi::MEMORY_FAULT_PRIVATE;
 
 /// A memory fault, as KVM_RUN reports it: exit 39, with `EFAULT` or without an error.
+///
+/// From v14 on, a private page that the kernel cannot get is reported as a fault that asks for
+/// shared memory. A broken page has an error number of its own, `EHWPOISON`; with `EFAULT`, which
+/// comes when the guest_memfd is closed, nothing tells it from what the Realm asks for. What v12
+/// and v13 report is not known; up to v10, KVM_RUN fails without an exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MemoryFault {
     /// Whether private memory is asked for.

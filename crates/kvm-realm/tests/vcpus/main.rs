@@ -4,6 +4,7 @@
 
 mod features;
 mod fixture;
+mod lost_pages;
 mod random;
 
 use std::fs::File;
