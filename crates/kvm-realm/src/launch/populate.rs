@@ -1,5 +1,6 @@
 //! Populating memory, from where it stopped.
 
+use std::ops::ControlFlow;
 use std::os::fd::BorrowedFd;
 
 use realm_measurement::{Content, RegionLayout};
@@ -40,6 +41,9 @@ pub enum PopulateError {
         /// What it reports.
         reported: u64,
     },
+    /// The VMM has stopped it.
+    #[error("population was stopped")]
+    Stopped,
     /// RAM has gone from under a region. It was there when the plan was checked.
     #[error("the content at {0} is not in RAM")]
     NoRam(IpaRange),
@@ -51,7 +55,7 @@ impl PopulateError {
     pub fn is_final(&self) -> bool {
         match self {
             Self::Call { call, .. } => call.is_final(),
-            Self::NoProgress(_) => false,
+            Self::NoProgress(_) | Self::Stopped => false,
             Self::BadProgress { .. } | Self::NoRam(_) => true,
         }
     }
@@ -103,6 +107,7 @@ impl Progress {
         vm: BorrowedFd<'_>,
         memory: &RealmMemory,
         regions: &[RegionLayout<'_>],
+        observe: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> Result<(), PopulateError> {
         let ripas = calls.generation.facts().ripas;
         if ripas == InitialRipas::Action {
@@ -114,7 +119,7 @@ impl Progress {
         }
         let mut staging = Staging::new();
         for region in regions.iter().skip(self.regions) {
-            self.region(calls, vm, memory, region, &mut staging)?;
+            self.region(calls, vm, memory, region, &mut staging, observe)?;
             (self.regions, self.within) = (self.regions + 1, 0);
         }
         if calls.generation.facts().populate == PopulateCall::FromSlot {
@@ -143,6 +148,7 @@ impl Progress {
         memory: &RealmMemory,
         region: &RegionLayout<'_>,
         staging: &mut Staging,
+        observe: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> Result<(), PopulateError> {
         let (content, is_measured) = match region.content {
             Content::Measured(content) => (content, true),
@@ -176,6 +182,9 @@ impl Progress {
             }
             self.within += done;
             self.bytes += done;
+            if observe(self.bytes).is_break() {
+                return Err(PopulateError::Stopped);
+            }
         }
         Ok(())
     }

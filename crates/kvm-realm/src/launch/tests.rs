@@ -288,6 +288,35 @@ fn a_plan_that_is_refused_can_be_changed() {
 }
 
 #[test]
+fn progress_is_told_and_population_stopped_after_any_call() {
+    for generation in Generation::ALL {
+        let clean = Fixture::new(generation).launch(None).unwrap();
+        for stop in [0x1000, 0x2000, 0x3000] {
+            let fixture = Fixture::new(generation);
+            let created = fixture.plan(plan()).unwrap().create().unwrap();
+            let mut told = Vec::new();
+            let stopped = created.populate_with(|bytes| {
+                told.push(bytes);
+                if bytes == stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            let stopped = stopped.unwrap_err();
+            assert_eq!(*stopped.error(), PopulateError::Stopped);
+            let created = stopped.into_state().unwrap();
+            assert_eq!((told.last(), created.populated()), (Some(&stop), stop), "{generation}");
+            let populated = created.populate_with(|bytes| {
+                told.push(bytes);
+                ControlFlow::Continue(())
+            });
+            assert_eq!(populated.unwrap().populated(), 0x3000);
+            assert_eq!(told, [0x1000, 0x2000, 0x3000], "{generation}");
+            // No call is made twice, and none is left out.
+            let calls = fixture.kernel.take();
+            assert_eq!(calls, clean[..calls.len()], "{generation}");
+        }
+    }
+}
+
+#[test]
 fn plans_are_checked_before_the_first_call() {
     let measured = |at, content| vec![RegionLayout::measured(Ipa::new(at), content)];
     let long = [0_u8; 0x9000];
