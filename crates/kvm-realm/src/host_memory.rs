@@ -4,6 +4,7 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use thiserror::Error;
 
@@ -13,14 +14,14 @@ use crate::errno::Errno;
 /// the guest share.
 ///
 /// It is an address and a length; it owns nothing. It is read and written only byte by byte with
-/// volatile accesses, since the guest may change it at any time.
+/// atomic accesses, since the guest, and other threads through copies, may change it at any time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostMemory {
     base: NonNull<u8>,
     bytes: usize,
 }
 
-// SAFETY: it is an address and a length, without thread affinity; accesses through it are volatile
+// SAFETY: it is an address and a length, without thread affinity; accesses through it are atomic
 // and of memory that may change at any time, as `HostMemory::new` demands.
 unsafe impl Send for HostMemory {}
 // SAFETY: as above; `&HostMemory` allows no more than a copy of it.
@@ -42,8 +43,9 @@ impl HostMemory {
     /// # Safety
     ///
     /// The range is mapped for reading and writing, and stays so while this value, a copy of it, or
-    /// a VM that was given it as RAM exists. No Rust reference to any of it exists in that time,
-    /// and its content may change at any time: by the guest, by other copies, and by
+    /// a VM that was given it as RAM exists. In that time, no Rust reference to any of it exists,
+    /// and other threads of the process access it as this type does, with atomics of a byte. Its
+    /// content may change at any time: by the guest, by other copies, and by
     /// [discarding](crate::Kernel::discard), after which it reads as zeros.
     #[must_use]
     pub const unsafe fn new(base: NonNull<u8>, bytes: usize) -> Self {
@@ -147,7 +149,8 @@ impl HostMemory {
         let target = self.part(offset, content.len())?;
         for (index, byte) in content.iter().enumerate() {
             // SAFETY: `index` is within the part, which is mapped for writing.
-            unsafe { target.base.add(index).write_volatile(*byte) };
+            let target = unsafe { AtomicU8::from_ptr(target.base.add(index).as_ptr()) };
+            target.store(*byte, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -161,7 +164,8 @@ impl HostMemory {
         let target = self.part(offset, bytes)?;
         for index in 0..bytes {
             // SAFETY: `index` is within the part, which is mapped for writing.
-            unsafe { target.base.add(index).write_volatile(0) };
+            let target = unsafe { AtomicU8::from_ptr(target.base.add(index).as_ptr()) };
+            target.store(0, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -175,7 +179,8 @@ impl HostMemory {
         let source = self.part(offset, content.len())?;
         for (index, byte) in content.iter_mut().enumerate() {
             // SAFETY: `index` is within the part, which is mapped for reading.
-            *byte = unsafe { source.base.add(index).read_volatile() };
+            let source = unsafe { AtomicU8::from_ptr(source.base.add(index).as_ptr()) };
+            *byte = source.load(Ordering::Relaxed);
         }
         Ok(())
     }
