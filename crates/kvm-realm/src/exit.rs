@@ -178,13 +178,17 @@ pub struct Hypercall {
 }
 
 impl Hypercall {
-    /// What it asks of PSCI; `None` if it is another call.
+    /// What it asks of PSCI; `None` if it is another call. Of functions of SMC32, arguments are the
+    /// lower 32 bits of the registers, as KVM has them.
     ///
-    /// Source: Arm DEN0022, "Functions".
+    /// Source: Arm DEN0022, "Functions"; Linux, `kvm_psci_narrow_to_32bit`.
     #[must_use]
     pub fn psci(&self) -> Option<PsciCall> {
-        let [x1, x2, x3, ..] = self.arguments;
         let function = u32::try_from(self.function).ok()?;
+        // Functions of SMC32 have arguments of 32 bits, whatever is above.
+        let is_32_bit = function & 0x4000_0000 == 0;
+        let mask = if is_32_bit { u32::MAX.into() } else { u64::MAX };
+        let [x1, x2, x3, ..] = self.arguments.map(|argument| argument & mask);
         if !matches!(function, 0x8400_0000..=0x8400_001f | 0xc400_0000..=0xc400_001f) {
             return None;
         }
@@ -549,6 +553,19 @@ mod tests {
                 Ok(exit) => assert!(errno.is_none() || reason == 39, "{exit:?}"),
             }
         }
+    }
+
+    #[test]
+    fn arguments_of_smc32_have_32_bits() {
+        let arguments = [u64::MAX << 32 | 1, u64::MAX << 32 | 2, u64::MAX << 32 | 3, 0, 0, 0, 0];
+        let psci = |function| Hypercall { function, flags: 0, arguments }.psci();
+        let on = |target_mpidr, entry, context_id| {
+            Some(PsciCall::CpuOn { target_mpidr, entry, context_id })
+        };
+        assert_eq!(psci(0x8400_0003), on(1, 2, 3));
+        assert_eq!(psci(0xc400_0003), on(arguments[0], arguments[1], arguments[2]));
+        let narrow = PsciCall::AffinityInfo { target_mpidr: 1, level: 2 };
+        assert_eq!(psci(0x8400_0004), Some(narrow));
     }
 
     #[test]
