@@ -15,6 +15,11 @@ pub struct Register(u64);
 impl Register {
     /// The program counter.
     pub const PC: Self = Self(CORE + 2 * 32);
+    /// ID_AA64DFR0_EL1, which says how many breakpoints (bits 15 to 12), watchpoints (bits 23 to
+    /// 20) and breakpoints with contexts (bits 31 to 28) a vCPU has, each less one. A VMM lowers
+    /// them before the Realm is created, and before it [predicts](crate::launch::predict) the
+    /// measurement.
+    pub const DEBUG_FEATURES: Self = Self::system(3, 0, 0, 5, 0);
     /// MPIDR_EL1.
     pub const MPIDR: Self = Self::system(3, 0, 0, 0, 5);
 
@@ -50,6 +55,7 @@ mod tests {
     fn numbers_are_those_of_linux() {
         assert_eq!(Register::PC.id(), 0x6030_0000_0010_0040);
         assert_eq!(Register::MPIDR.id(), 0x6030_0000_0013_c005);
+        assert_eq!(Register::DEBUG_FEATURES.id(), 0x6030_0000_0013_c028);
         assert_eq!(Register::x(0).map(Register::id), Some(0x6030_0000_0010_0000));
         assert_eq!(Register::x(30).map(Register::id), Some(0x6030_0000_0010_003c));
         assert_eq!(Register::x(31), None);

@@ -168,7 +168,8 @@ impl<'k, K: Kernel> RealmVcpu<'k, K> {
     ///
     /// # Errors
     ///
-    /// [`CallError`]. A PMU is refused with `ENOENT`, without a call, where Realms have none.
+    /// [`CallError`]. A PMU is refused with `ENOENT`, without a call, where Realms have none, and
+    /// [`Sve::UpTo`] with `EINVAL`, without a call, for 0 and more than 16 quadwords.
     pub fn init(
         &self,
         vm: BorrowedFd<'_>,
@@ -179,6 +180,9 @@ impl<'k, K: Kernel> RealmVcpu<'k, K> {
         let is_realm = self.context.shared_bit != 0;
         if features.pmu && is_realm && !facts.pmu {
             return Err(self.calls.error(Operation::InitVcpu, Errno::ENOENT));
+        }
+        if let Sve::UpTo(0 | 17..) = features.sve {
+            return Err(self.calls.error(Operation::InitVcpu, Errno::EINVAL));
         }
         let preferred = self.calls.kernel.preferred_target(vm);
         let preferred = self.calls.check(Operation::PreferredTarget, preferred)?;

@@ -202,9 +202,8 @@ fn rim<K: Kernel>(
     regions: &mut [RegionLayout<'_>],
     registers: &BootRegisters,
 ) -> Option<Vec<u8>> {
-    /// ID_AA64DFR0_EL1, whose numbers of breakpoints and watchpoints KVM gives to the RMM.
-    const DEBUG_FEATURES: Register = Register::system(3, 0, 0, 5, 0);
-    let debug = parts.vcpus.first()?.register(DEBUG_FEATURES).unwrap_or(0);
+    // KVM gives these numbers of breakpoints and watchpoints to the RMM.
+    let debug = parts.vcpus.first()?.register(Register::DEBUG_FEATURES).unwrap_or(0);
     let number = |shift: u32| u8::try_from(debug >> shift & 0xf).unwrap_or(0);
     let params = RealmParams {
         num_bps: number(12),

@@ -38,11 +38,20 @@ fn vectors_are_those_of_the_machine_up_to_the_longest_that_is_wanted() {
         let machine = Machine::new(&kernel, generation, 1, None);
         let error = machine.vcpus[0].longest_vector().unwrap_err();
         assert_eq!((error.operation, error.errno), (Operation::GetRegister, Errno::ENOENT));
-        // Without any vector, there is no SVE.
+        // Without any vector, there is no SVE, and a Realm has up to 16.
         let vcpu = &machine.vcpus[0];
-        let features = VcpuFeatures { sve: Sve::UpTo(0), ..VcpuFeatures::default() };
-        let error = vcpu.init(machine.vm.as_fd(), features, Power::On).unwrap_err();
-        assert_eq!(error.errno, Errno::EINVAL, "{generation}");
+        for quadwords in [0, 17, 255] {
+            let features = VcpuFeatures { sve: Sve::UpTo(quadwords), ..VcpuFeatures::default() };
+            let before = kernel.calls().len();
+            let error = vcpu.init(machine.vm.as_fd(), features, Power::On).unwrap_err();
+            assert_eq!(
+                (error.operation, error.errno),
+                (Operation::InitVcpu, Errno::EINVAL),
+                "{generation}"
+            );
+            assert!(error.meaning().contains("vector lengths"), "{error}");
+            assert_eq!(kernel.calls().len(), before, "{generation}");
+        }
     }
 }
 
