@@ -57,7 +57,8 @@ pub struct Plan<'c> {
     pub hash: HashAlgorithm,
     /// The Realm Personalization Value.
     pub personalization: [u8; RPV_BYTES],
-    /// Memory with content; whole granules of 4 KiB, each in RAM. The order does not matter.
+    /// Memory with content, at least a page; whole granules of 4 KiB, each in RAM. The order does
+    /// not matter.
     pub regions: Vec<RegionLayout<'c>>,
 }
 
@@ -81,6 +82,9 @@ impl<'c> Plan<'c> {
         // What has no content is what RAM is anyway.
         self.regions.retain(|region| region.content != Content::Unspecified);
         sort(&mut self.regions);
+        if self.regions.is_empty() {
+            return Err(PlanError::NoContent);
+        }
         check(&self.regions, memory.geometry(), GranuleSize::Size4KiB)?;
         match self.regions.iter().find(|region| !memory.is_ram(region.range())) {
             Some(region) => Err(PlanError::NoRam(region.range())),
@@ -112,6 +116,10 @@ pub enum PlanError {
     /// A region is not in RAM in all of its length.
     #[error("the content at {0} is not in RAM")]
     NoRam(IpaRange),
+    /// There is no content. From v12 on, populating memory is what creates a Realm; and a Realm
+    /// without a program cannot run.
+    #[error("a realm has at least one page of content")]
+    NoContent,
     /// The descriptor of the VM cannot be duplicated.
     #[error("the descriptor of the VM: {0}")]
     Descriptor(#[source] Errno),
@@ -351,6 +359,9 @@ impl<'k, K: Kernel> Populated<'k, K> {
     ///
     /// The registers of the vCPUs are set before: they cannot be set any more. Where the first
     /// KVM_RUN activates the Realm, nothing is done here, and an error of that call is final.
+    ///
+    /// KVM does not compare them with the vCPUs that it has. One that is left out cannot be
+    /// finalized afterwards: its KVM_RUN is `EPERM`, for good.
     ///
     /// # Errors
     ///

@@ -86,6 +86,11 @@ impl RealmMemory {
 
     /// Adds a slot to a VM that has not run. All of it is shared until the Realm is created.
     ///
+    /// Slots have the numbers from 0 on, in the order in which they are added: the predicted
+    /// measurement depends on them. A VMM that makes slots of its own, without a guest_memfd, for
+    /// instance for firmware, devices or persistent memory, gives them other numbers. A slot that
+    /// the VMM has made cannot be adopted as RAM of the Realm.
+    ///
     /// # Errors
     ///
     /// [`RamError`] gives the slot back; nothing is changed.

@@ -226,9 +226,10 @@ fn vcpu(operation: Operation, errno: Errno) -> Known {
             "leave the feature out",
         ),
         (Operation::InitVcpu, Errno::EINVAL) => (
-            "another target, features that exclude each other, or other features than the other \
-             vCPUs have",
-            "use the preferred target and the same features for all vCPUs",
+            "another target; features that exclude each other, that the machine or the RMM lacks, \
+             or that the other vCPUs do not have; or no vector lengths",
+            "use the preferred target and the same features for all vCPUs, without those that are \
+             not there",
         ),
         (Operation::FinalizeVcpu, Errno::EINVAL) => (
             "the kernel does not know this feature, or the vCPU has no PSCI 0.2",
@@ -274,8 +275,9 @@ fn memory(operation: Operation, errno: Errno) -> Known {
             ("it overlaps another slot", "check the slots against each other")
         }
         (Operation::SetMemoryRegion, Errno::EINVAL) => (
-            "a slot that is not aligned to pages, read-only, or longer than its guest_memfd",
-            "check alignment and lengths",
+            "a slot that is not aligned to pages, read-only, longer than its guest_memfd, or whose \
+             number another one has",
+            "check alignment, lengths and numbers: RAM of realms has those from 0 on",
         ),
         (Operation::SetMemoryRegion, Errno::EFAULT) => {
             ("it leaves the IPA space", "use a larger IPA width, or less memory")

@@ -346,6 +346,15 @@ fn plans_are_checked_before_the_first_call() {
         panic!("not aligned");
     };
     assert_eq!(error.problem, LayoutProblem::Unaligned);
+    // Nothing, or nothing that has content, creates no Realm.
+    for generation in Generation::ALL {
+        for regions in [vec![], vec![RegionLayout::unspecified(Ipa::new(BASE), 0x1000)]] {
+            let fixture = Fixture::new(generation);
+            let refused = fixture.plan(Plan::new(regions)).unwrap_err();
+            assert_eq!(refused.error, PlanError::NoContent, "{generation}");
+            assert!(fixture.kernel.take().is_empty());
+        }
+    }
     // What can be chosen is.
     let fixture = Fixture::new(Generation::V8);
     let plan = Plan { hash: HashAlgorithm::Sha512, personalization: [7; 64], ..plan() };

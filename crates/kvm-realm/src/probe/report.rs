@@ -222,8 +222,11 @@ impl Report {
 
     /// The same report of a kernel that has this generation, whatever was found.
     ///
-    /// A generation that is not the kernel's is refused by its calls, at the latest by population;
-    /// nothing of it is unsafe.
+    /// Most generations that are not the kernel's are refused by its calls, at the latest by
+    /// population; nothing of it is unsafe. Not so v15, 2026-09 and da-v7, which share their types
+    /// and structures: a Realm that is launched as the wrong one of them runs until it shares
+    /// memory, which the kernel then asks for again, until
+    /// [`ConvertError::Repeated`](crate::memory::ConvertError::Repeated).
     #[must_use]
     pub fn forced(self, generation: Generation) -> Self {
         Self { verdict: Verdict::Forced(generation), ..self }

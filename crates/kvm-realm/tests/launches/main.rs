@@ -13,13 +13,14 @@ use std::os::fd::AsFd;
 use kvm_realm::calls::Calls;
 use kvm_realm::exit::Exit;
 use kvm_realm::fake::{Action, FakeKernel, RmiCall, Script};
+use kvm_realm::kernel::MemoryRegion;
 use kvm_realm::launch::{Configured, Plan, StepError};
 use kvm_realm::memory::{Ram, RealmMemory};
 use kvm_realm::probe::{Verdict, probe};
 use kvm_realm::registers::Register;
 use kvm_realm::vcpu::{Power, RealmVcpu, VcpuFeatures};
 use kvm_realm::vgic::{Vgic, VgicConfig};
-use kvm_realm::{Errno, Generation, Kernel, vm};
+use kvm_realm::{Errno, Generation, HostMemory, Kernel, vm};
 use realm_measurement::RegionLayout;
 use rmi_abi::Ipa;
 
@@ -272,6 +273,61 @@ fn population_that_fails_at_any_page_goes_on_there() {
             assert_eq!(kernel.rmi_calls(0), clean.rmi_calls(0), "{generation} {page}");
         }
         assert!(pages > 3, "{generation}");
+    }
+}
+
+#[test]
+fn a_slot_of_the_vmm_has_another_number() {
+    for (generation, name) in generations() {
+        let kernel = fake(name);
+        let calls = Calls::new(&kernel, generation);
+        let kvm = kernel.open_kvm().unwrap();
+        let realm = vm::create(&calls, kvm.as_fd(), 33, 33).unwrap();
+        let vm = realm.vm.as_fd();
+        let slot = |slot, address| MemoryRegion {
+            slot,
+            flags: 0,
+            guest_phys_addr: address,
+            bytes: 0x1000,
+            host: HostMemory::map(0x1000).unwrap(),
+            guest_memfd: None,
+        };
+        calls.set_memory_region(vm, &slot(1, 0)).unwrap();
+        let mut memory = RealmMemory::new(realm.geometry);
+        let ram = |base| Ram::allocate(&calls, vm, Ipa::new(base), 0x1_0000).unwrap();
+        memory.add(&calls, vm, ram(RAM)).unwrap();
+        let refused = memory.add(&calls, vm, ram(RAM + 0x1_0000)).unwrap_err();
+        let text = refused.to_string();
+        assert!(text.contains("whose number another one has"), "{generation}: {text}");
+        // The number is used by what is added next, after the VMM has moved its own.
+        calls.set_memory_region(vm, &MemoryRegion { bytes: 0, ..slot(1, 0) }).unwrap();
+        calls.set_memory_region(vm, &slot(2, 0)).unwrap();
+        memory.add(&calls, vm, refused.ram).unwrap();
+        assert_eq!(memory.ranges().count(), 2);
+    }
+}
+
+#[test]
+fn a_vcpu_that_was_left_out_of_the_activation_cannot_run() {
+    for (generation, name) in generations() {
+        let kernel = fake(name);
+        kernel.set_guest(|_| Script::new([]));
+        let fixture::Machine { calls, vm, mut vcpus, memory } =
+            fixture::Machine::new(&kernel, generation, 2, None);
+        let plan = Plan::new(vec![RegionLayout::measured(Ipa::new(RAM), &[1])]);
+        let configured = Configured::new(calls, vm.as_fd(), memory, plan).unwrap();
+        let populated = configured.create().unwrap().populate().unwrap();
+        let first = vcpus[0].kernel_vcpu();
+        let running = populated.activate([first]).unwrap();
+        if generation.facts().rec_feature.is_some() {
+            for _ in 0..2 {
+                let error = vcpus[1].run().unwrap_err().to_string();
+                assert!(error.contains("EPERM"), "{generation}: {error}");
+                assert!(error.ends_with("once it is active, create another VM"), "{error}");
+            }
+        }
+        assert!(matches!(vcpus[0].run(), Ok(Exit::System(_))), "{generation}");
+        drop(running);
     }
 }
 
