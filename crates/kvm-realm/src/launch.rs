@@ -319,8 +319,9 @@ impl<'k, 'c, K: Kernel> Created<'k, 'c, K> {
         self.populate_with(|_| ControlFlow::Continue(()))
     }
 
-    /// The same with progress: after each call of the kernel, of a page up to v10 and of up to 1 MiB
-    /// from v12 on, `observe` is told how much content is populated, in bytes, and may stop it.
+    /// The same with progress: after each call of the kernel, of a page up to v10 and of up to
+    /// 1 MiB from v12 on, `observe` is told how much content is populated, in bytes, and may stop
+    /// it.
     ///
     /// # Errors
     ///
