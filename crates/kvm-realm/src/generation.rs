@@ -2,6 +2,10 @@
 //!
 #![doc = include_str!("../docs/generations.md")]
 //!
+//! - *Told by the module as*: the parameter of `kvm` that tells the number, in kernels that have
+//!   one. A kernel with `kvm_cap_arm_rmi` is known; the other name is derived from it, and so is
+//!   that the other generations have it.
+//! - *PSCI by the VMM*: that of v5 to v7 was read in v5; v6 and v7 are taken to have the same.
 //! - *IPA width, at most*: the kernel of v5 does not ask the RMM for LPA2; of the others it is not
 //!   known that they have a limit of their own.
 //! - *Feature REC* is the one that KVM_ARM_VCPU_FINALIZE takes.

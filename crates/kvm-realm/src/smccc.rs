@@ -31,6 +31,9 @@ pub const PSCI: [Functions; 2] =
 /// Forwards calls of these functions to the VMM, before any vCPU runs. A range can be filtered
 /// once.
 ///
+/// Those of PSCI of a Realm are forwarded by [`forward_psci`]: where only the kernel answers them,
+/// the VMM cannot complete them, and the vCPU that makes one does not run again.
+///
 /// # Errors
 ///
 /// [`CallError`]; `EBUSY` after a vCPU ran, `EEXIST` if some of them are filtered already or belong

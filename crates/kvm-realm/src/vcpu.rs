@@ -78,6 +78,14 @@ pub enum RunError {
     },
 }
 
+impl RunError {
+    /// Whether the VM is dead.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Call(call) if call.is_final())
+    }
+}
+
 /// An answer does not belong to the vCPU's last exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the last exit of the vCPU is not one with this answer")]
@@ -280,7 +288,7 @@ impl<'k, K: Kernel> RealmVcpu<'k, K> {
     ///
     /// # Errors
     ///
-    /// [`RunError`]. [`CallError::is_final`] says whether the VM is dead. If the arguments of a
+    /// [`RunError`]. [`RunError::is_final`] says whether the VM is dead. If the arguments of a
     /// hypercall cannot be read, that is the error, and the call is answered with -1.
     pub fn run(&mut self) -> Result<Exit, RunError> {
         if let Some(target_mpidr) = self.psci {

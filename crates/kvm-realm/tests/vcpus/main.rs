@@ -126,6 +126,7 @@ fn the_other_vcpu_starts_and_a_realm_that_is_off_stops_all() {
                 Err(RunError::Call(error)) => {
                     assert_eq!(generation.facts().exits.not_entered, Errno::ENXIO);
                     assert_eq!((error.errno, error.is_final()), (Errno::ENXIO, true));
+                    assert!(RunError::Call(error).is_final());
                 }
                 Err(error) => panic!("{error}"),
             }
@@ -176,6 +177,7 @@ fn psci_of_the_vmm_is_completed_before_a_vcpu_runs() {
                 let Ok(Exit::Hypercall(call)) = first.run() else { panic!("{generation}") };
                 assert_eq!(call.psci(), Some(on), "{generation}");
                 let refused = RunError::PsciNotCompleted { target_mpidr: 1 };
+                assert!(!refused.is_final());
                 assert_eq!(first.run(), Err(refused), "{generation}");
                 // The other is not on yet, as the RMM has it.
                 match second.run() {
@@ -327,6 +329,7 @@ fn an_old_fault_is_not_taken_for_a_new_one() {
         let calls = kernel.calls().len();
         kernel.fail_call(calls, Errno::EFAULT);
         let Err(RunError::Call(error)) = vcpus[0].run() else { panic!("a fault without an exit") };
+        assert!(!RunError::Call(error).is_final());
         assert_eq!(error.errno, Errno::EFAULT);
         assert_eq!(vcpus[0].run(), Ok(OFF));
     });
