@@ -153,6 +153,12 @@ impl FakeKernel {
         self.shared.lock().options.page_failure = Some((pages, errno));
     }
 
+    /// Makes kernels that change the RIPAS before they report it (v5 to v7) run out of memory
+    /// during the next request, after as many pages: these are reported, which may be none.
+    pub fn set_ripas_pages(&self, pages: u64) {
+        self.shared.lock().options.ripas_pages = Some(pages);
+    }
+
     /// Sets whether memory can be converted in place, where attributes belong to guest_memfds.
     pub fn set_in_place_conversion(&self, converts: bool) {
         self.shared.lock().options.converts_in_place = converts;

@@ -37,6 +37,8 @@ pub(super) struct Options {
     pub(super) pages_per_populate: u64,
     /// After how many more pages population fails, once, and with what.
     pub(super) page_failure: Option<(u64, Errno)>,
+    /// How many pages of the next request for another RIPAS are changed before it is reported.
+    pub(super) ripas_pages: Option<u64>,
     /// Whether memory can be converted in place, where attributes are those of guest_memfds.
     pub(super) converts_in_place: bool,
     /// Whether the RMM has SVE, and SHA-512.
@@ -76,6 +78,7 @@ impl Machine {
                 max_vcpus: 512,
                 pages_per_populate: u64::MAX,
                 page_failure: None,
+                ripas_pages: None,
                 converts_in_place: true,
                 has_sve: true,
                 has_sha512: true,

@@ -458,15 +458,18 @@ impl Machine {
         if top <= base || top > vm.realm.protected_end() || !vm.is_realm {
             return Ok(Step::Error(Errno::EINVAL, Pending::Outcome(Outcome::Done)));
         }
-        if is_early {
-            vm.realm.set_ripas(base, top, ram);
+        if !is_early {
+            let (reason, description) = self.memory_fault(ram, base, top - base);
+            return Ok(Step::Fault(reason, description, Pending::Ripas { base, top, ram }));
         }
-        let (reason, description) = self.memory_fault(ram, base, top - base);
-        Ok(if is_early {
-            Step::Exit(reason, description, Pending::Outcome(Outcome::Done))
-        } else {
-            Step::Fault(reason, description, Pending::Ripas { base, top, ram })
-        })
+        let pages = self.options.ripas_pages.take().unwrap_or(u64::MAX);
+        let end = base.saturating_add(pages.saturating_mul(PAGE)).min(top);
+        self.vm(vm_index)?.realm.set_ripas(base, end, ram);
+        let (reason, description) = self.memory_fault(ram, base, end - base);
+        // The guest asks for the rest.
+        let rest = Pending::Action(Action::SetRipas { base: end, top, ram });
+        let pending = if end < top { rest } else { Pending::Outcome(Outcome::Done) };
+        Ok(Step::Exit(reason, description, pending))
     }
 
     /// PSCI CPU_ON.
