@@ -448,3 +448,11 @@ pub enum AnswerError {
     #[error(transparent)]
     Call(#[from] CallError),
 }
+
+impl AnswerError {
+    /// Whether the VM is dead.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Call(call) if call.is_final())
+    }
+}

@@ -61,6 +61,14 @@ pub enum VgicError {
     Call(#[from] CallError),
 }
 
+impl VgicError {
+    /// Whether the VM is dead.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Call(call) if call.is_final())
+    }
+}
+
 /// The GIC of a VM.
 #[derive(Debug)]
 pub struct Vgic {

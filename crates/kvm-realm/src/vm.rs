@@ -43,6 +43,14 @@ pub enum VmError {
     Call(#[from] CallError),
 }
 
+impl VmError {
+    /// Whether the VM is dead.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Call(call) if call.is_final())
+    }
+}
+
 /// The most bits that the kernel has for the IPA space of any VM, and not more than a Realm of this
 /// generation can have.
 ///

@@ -184,7 +184,9 @@ fn populate(errno: Errno, is_implicit: bool) -> Known {
         ),
         Errno::EBUSY => ("the realm is active", "populate before the first run"),
         Errno::EEXIST => ("the page has content already", "populate each page once"),
-        Errno::ENXIO => ("the RMM refused the memory, or the realm is dead", SEE_LOG),
+        Errno::ENXIO => {
+            ("the RMM refused the memory, the realm is dead, or the VM is not to be one", SEE_LOG)
+        }
         Errno::ENOMEM => ("the kernel has no memory", "free memory and go on where it stopped"),
         Errno::EINTR | Errno::EAGAIN => ("it was interrupted", "go on where it stopped"),
         _ => return None,

@@ -46,8 +46,8 @@ fn an_error_says_call_number_generation_meaning_and_advice() {
     let refused = error(Operation::Populate, Errno::ENXIO, Generation::V14);
     assert_eq!(
         refused.to_string(),
-        "population: ENXIO (v14): the RMM refused the memory, or the realm is dead; \
-         see the kernel's log for the RMM's status, and create another VM"
+        "population: ENXIO (v14): the RMM refused the memory, the realm is dead, or \
+         the VM is not to be one; see the kernel's log for the RMM's status, and create another VM"
     );
     let unknown = CallError { generation: None, ..refused };
     assert!(unknown.to_string().starts_with("population: ENXIO: "));
@@ -124,6 +124,22 @@ fn what_ends_a_vm_is_final() {
         let error = error(operation, errno, generation);
         assert_eq!(error.is_final(), is_final, "{error}");
     }
+}
+
+#[test]
+fn errors_that_hold_one_of_a_call_are_final_as_it_is() {
+    use crate::vcpu::{AnswerError, NotAnExit};
+    use crate::vgic::VgicError;
+    use crate::vm::VmError;
+    for (errno, is_final) in [(Errno::EIO, true), (Errno::EINTR, false)] {
+        let call = error(Operation::Run, errno, Generation::V14);
+        assert_eq!(AnswerError::Call(call).is_final(), is_final);
+        assert_eq!(VmError::Call(call).is_final(), is_final);
+        assert_eq!(VgicError::Call(call).is_final(), is_final);
+    }
+    assert!(!AnswerError::NotAnExit(NotAnExit).is_final());
+    assert!(!VmError::Width { at_least: 33, at_most: 32 }.is_final());
+    assert!(!VgicError::Overlap.is_final());
 }
 
 /// Meaning, advice, and whether the VM is dead.

@@ -22,7 +22,9 @@ pub struct Ram {
     pub bytes: u64,
     /// The shared side, aligned to pages and at least as long. Where the memory model is in place
     /// ([`MemoryModel::is_in_place`](crate::generation::MemoryModel::is_in_place)), a mapping of
-    /// the guest_memfd; otherwise other memory, which may be sparse.
+    /// the guest_memfd; otherwise other memory, which may be sparse. That is anonymous memory or a
+    /// shared mapping of a file, and not locked: of a private mapping of a file, or after `mlock`,
+    /// the kernel does not give pages back, and conversions fail.
     pub host: HostMemory,
     /// The private side: [`Calls::create_guest_memfd`]. When its last descriptor is closed, the
     /// Realm loses the pages, so the memory that it was added to is kept while vCPUs run.
