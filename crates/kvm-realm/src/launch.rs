@@ -311,6 +311,10 @@ impl<'k, 'c, K: Kernel> Created<'k, 'c, K> {
 
     /// Populates all regions in their order, from where an earlier call stopped.
     ///
+    /// The kernel of v14 takes the RMM's refusal of the first page of a call for a number of pages
+    /// that it has populated. Pages are then left out without an error, and the measurement is not
+    /// the predicted one.
+    ///
     /// # Errors
     ///
     /// [`StepError`] with [`PopulateError`]. A signal (`EINTR`) stops it as well, and

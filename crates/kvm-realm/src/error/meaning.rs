@@ -182,6 +182,7 @@ fn populate(errno: Errno, is_implicit: bool) -> Known {
             "there is no slot at this address, or its source is not mapped",
             "check the regions against the slots",
         ),
+        Errno::EPERM => ("the VM is not to be a realm", "create it with the type of realms"),
         Errno::EBUSY => ("the realm is active", "populate before the first run"),
         Errno::EEXIST => ("the page has content already", "populate each page once"),
         Errno::ENXIO => {

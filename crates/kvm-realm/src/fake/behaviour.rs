@@ -1,6 +1,7 @@
 //! What kernels do differently, beside numbers.
 
 use super::facts::{Attributes, Extra, Facts, Family};
+use crate::Errno;
 
 /// How KVM handles the guest's request for another RIPAS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub(super) struct Behaviour {
     pub(super) progress: Progress,
     /// Whether populating refuses a source at address 0, and one that is not aligned.
     pub(super) checks_source: bool,
+    /// What KVM_ARM_RMI_POPULATE of an ordinary VM is refused with.
+    pub(super) populates_no_plain_vm: Errno,
     /// Whether the first `KVM_RUN` makes the RIPAS of all private slots RAM.
     pub(super) makes_ram: bool,
     /// Whether a range above the protected half is refused before a Realm is made for it.
@@ -88,7 +91,12 @@ impl Behaviour {
             } else {
                 Progress::InStructure
             },
-            checks_source: is_newest,
+            checks_source: is_newest || facts.id == "rmi-v14",
+            populates_no_plain_vm: match facts.id.as_str() {
+                "rmi-v12" => Errno::EPERM,
+                "rmi-v14" => Errno::ENXIO,
+                _ => Errno::EINVAL,
+            },
             makes_ram: is_rmi && !is_newest,
             is_strict_about_range: !is_newest,
             off_reason: if is_rmi { SHUTDOWN } else { UNKNOWN },

@@ -171,7 +171,7 @@ impl Machine {
         }
         let vm = self.vm(vm_index)?;
         if !vm.is_realm {
-            return Err(Errno::EINVAL);
+            return Err(behaviour.populates_no_plain_vm);
         }
         let is_above = end > vm.shared_bit();
         if is_above && behaviour.is_strict_about_range {

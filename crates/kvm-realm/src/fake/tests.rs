@@ -916,6 +916,32 @@ fn timers_and_lines_are_set_around_the_initialisation_of_the_gic() {
 }
 
 #[test]
+fn an_ordinary_vm_is_not_populated() {
+    for generation in RMI {
+        let kernel = FakeKernel::new(generation).unwrap();
+        let system = kernel.open_kvm().unwrap();
+        let vm = kernel.create_vm(system.as_fd(), 33).unwrap();
+        let number = if generation == "rmi-v12" { 0x4020_aed7 } else { 0xc020_aed7 };
+        let source = page();
+        let populate = |source| {
+            let mut structure = range(RAM, 0x1000);
+            let request = Request::new(number);
+            kernel.call(vm.as_fd(), Call { request, structure: &mut structure, source })
+        };
+        let refused = match generation {
+            "rmi-v12" => Errno::EPERM,
+            "rmi-v14" => Errno::ENXIO,
+            _ => Errno::EINVAL,
+        };
+        assert_eq!(populate(Some((16, &source.0))), Err(refused), "{generation}");
+        // The source is looked at first, where it is.
+        let checks = ["rmi-v14", "rmi-sep2026-tree"].contains(&generation);
+        let refused = if checks { Errno::EINVAL } else { refused };
+        assert_eq!(populate(None), Err(refused), "{generation}");
+    }
+}
+
+#[test]
 fn timers_with_one_interrupt_are_found_at_the_first_run() {
     for (ppi, expected) in [(30_u32, Err(Errno::EINVAL)), (29, Ok(()))] {
         let mut fixture = Fixture::of("rmi-v14");
