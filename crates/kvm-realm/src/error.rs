@@ -133,7 +133,8 @@ impl fmt::Display for Operation {
 
 /// A call of the kernel that failed.
 ///
-/// It is printed as all of that: call, error number, generation, meaning, advice.
+/// It is printed as all of that: call, error number, generation, meaning, advice. These are about
+/// Realms; of an ordinary VM, what they say of Realms and the RMM is no cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallError {
     /// What the kernel was asked for.

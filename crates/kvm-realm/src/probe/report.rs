@@ -223,10 +223,14 @@ impl Report {
     /// The same report of a kernel that has this generation, whatever was found.
     ///
     /// Most generations that are not the kernel's are refused by its calls, at the latest by
-    /// population; nothing of it is unsafe. Not so v15, 2026-09 and da-v7, which share their types
-    /// and structures: a Realm that is launched as the wrong one of them runs until it shares
-    /// memory, which the kernel then asks for again, until
-    /// [`ConvertError::Repeated`](crate::memory::ConvertError::Repeated).
+    /// population; nothing of it is unsafe. Three have the same types and structures, so that their
+    /// launches are not refused:
+    ///
+    /// - taken for v15, a kernel of 2026-09 or da-v7 runs the Realm until it shares memory, and
+    ///   then asks for that until
+    ///   [`ConvertError::Repeated`](crate::memory::ConvertError::Repeated);
+    /// - taken for 2026-09, one of v15 runs it, and one of da-v7 as well, but without the ioctl
+    ///   that makes memory without content RAM.
     #[must_use]
     pub fn forced(self, generation: Generation) -> Self {
         Self { verdict: Verdict::Forced(generation), ..self }

@@ -15,7 +15,7 @@ use kvm_realm::exit::Exit;
 use kvm_realm::fake::{Action, FakeKernel, RmiCall, Script};
 use kvm_realm::kernel::MemoryRegion;
 use kvm_realm::launch::{Configured, Plan, StepError};
-use kvm_realm::memory::{Ram, RealmMemory};
+use kvm_realm::memory::{ConvertError, Converted, Ram, RealmMemory};
 use kvm_realm::probe::{Verdict, probe};
 use kvm_realm::registers::Register;
 use kvm_realm::vcpu::{Power, RealmVcpu, VcpuFeatures};

@@ -32,3 +32,33 @@ fn no_kernel_is_launched_on_as_another_generation() {
         }
     }
 }
+
+#[test]
+fn generations_that_launch_alike_part_when_memory_is_shared() {
+    for (kernel_is, name) in generations() {
+        for (taken_for, _) in generations() {
+            if kernel_is == taken_for || !is_alike(kernel_is, taken_for) {
+                continue;
+            }
+            let kernel = fake(name);
+            let shared = Action::SetRipas { base: RAM, top: RAM + 0x1000, ram: false };
+            kernel.set_guest(move |_| Script::new([shared]));
+            let machine = fixture::Machine::new(&kernel, taken_for, 1, None);
+            machine.launched(|running, vcpus| {
+                let mut share = || match vcpus[0].run().unwrap() {
+                    Exit::MemoryFault { fault, .. } => Some(running.convert(0, fault)),
+                    _ => None,
+                };
+                assert_eq!(share(), Some(Ok(Converted::Done { bytes: 0x1000 })));
+                if taken_for == Generation::V15 {
+                    // The attributes of the guest_memfd are not changed, so the kernel asks again.
+                    assert_eq!(share(), Some(Ok(Converted::AsItWas)));
+                    let refused = share().unwrap().unwrap_err();
+                    assert!(matches!(refused, ConvertError::Repeated { .. }), "{refused}");
+                } else {
+                    assert_eq!(share(), None, "{taken_for} on {kernel_is}");
+                }
+            });
+        }
+    }
+}
