@@ -123,7 +123,9 @@ pub enum Exit {
         address: u64,
     },
     /// KVM cannot go on, for instance because the RMM has exited for a reason that it does not
-    /// know. In the trees of September 2026, the VM is dead; of v15 that is not known.
+    /// know. In the trees of September 2026, an entry that the RMM refuses is one, too, and the VM
+    /// is dead; of v15 that is not known. A Realm that is dead makes KVM_RUN fail with `EINVAL`
+    /// from v12 to v14.
     InternalError {
         /// Its number.
         number: u32,

@@ -48,6 +48,9 @@ pub(super) struct Behaviour {
     pub(super) retries_rec: bool,
     /// Whether the VM is dead after an exit of the RMM that KVM does not know.
     pub(super) dies_of_unknown_exits: bool,
+    /// Whether the VM of a Realm that could not be activated refuses every call (`EIO`); otherwise
+    /// KVM_RUN alone is refused (`EINVAL`). Of v15 that is not known.
+    pub(super) kills_vm: bool,
     /// Whether the address of an MMIO exit is without the bit that tells the halves of the address
     /// space apart.
     pub(super) strips_shared_bit: bool,
@@ -102,6 +105,7 @@ impl Behaviour {
             off_reason: if is_rmi { SHUTDOWN } else { UNKNOWN },
             retries_rec: is_rmi && !["rmi-v12", "rmi-v13"].contains(&facts.id.as_str()),
             dies_of_unknown_exits: is_newest,
+            kills_vm: is_newest || facts.id == "rmi-v15",
             strips_shared_bit: facts.attributes == Attributes::Vm,
             has_lpa2: facts.id != "rme-v5..v7",
             filters_capabilities: is_rmi && facts.id != "rmi-v12",

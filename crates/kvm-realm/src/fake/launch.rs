@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
 
-use super::behaviour::Progress;
+use super::behaviour::{Behaviour, Progress};
 use super::facts::{Actions, Attributes, Extra, Family};
 use super::fields::{is_zero, u32_at, u64_at};
 use super::guest::Outcome;
@@ -473,22 +473,22 @@ impl Vm {
 
     /// What the first `KVM_RUN` of a kernel does that has no call for it: the Realm, if there is
     /// none, its RECs, the RIPAS of its RAM, and its activation.
-    pub(super) fn activate(&mut self, psci: u64, makes_ram: bool) -> Result<(), Errno> {
+    pub(super) fn activate(&mut self, psci: u64, behaviour: Behaviour) -> Result<(), Errno> {
         match self.realm.state {
             RealmState::None => self.create_realm()?,
             RealmState::New => {}
             RealmState::Active => return Ok(()),
-            RealmState::Dead => return Err(Errno::ENXIO),
+            RealmState::Dead => return Err(Errno::EINVAL),
         }
         // What fails from here on is final.
         self.realm.state = RealmState::Dead;
         for vcpu in 0..self.vcpus.len() {
             if let Err(errno) = self.create_rec(vcpu, psci) {
-                self.is_dead = true;
+                self.is_dead = behaviour.kills_vm;
                 return Err(errno);
             }
         }
-        if makes_ram {
+        if behaviour.makes_ram {
             let slots: Vec<_> = self.slots.values().filter(|slot| slot.gmem.is_some()).collect();
             let ranges: Vec<_> = slots.iter().map(|slot| (slot.base, slot.bytes)).collect();
             for (base, bytes) in ranges {

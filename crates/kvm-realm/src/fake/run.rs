@@ -214,7 +214,7 @@ impl Machine {
             return Err(Errno::EINVAL);
         }
         if is_realm && !is_rme {
-            vm.activate(psci, behaviour.makes_ram)?;
+            vm.activate(psci, behaviour)?;
         }
         let vm = self.vm(vm_index)?;
         vm.has_run = true;

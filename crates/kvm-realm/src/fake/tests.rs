@@ -399,15 +399,24 @@ fn the_first_run_is_checked() {
         fixture.vcpus.iter().for_each(|vcpu| vcpu.init(&init).unwrap());
         assert_eq!(off(&mut fixture), Err(errno), "{generation}");
     }
-    // Without PSCI, there is no REC, and that is final.
-    let mut fixture = Fixture::of("rmi-v14");
-    let init = VcpuInit { target: 5, features: [0; 7] };
-    fixture.vcpus.iter().for_each(|vcpu| vcpu.init(&init).unwrap());
-    fixture.set_gic(4, 0, None).unwrap();
-    assert_eq!(off(&mut fixture), Err(Errno::EINVAL));
-    assert_eq!(off(&mut fixture), Err(Errno::EIO));
-    let late = fixture.kernel.create_vcpu(fixture.vm.as_fd(), 2);
-    assert_eq!(late.map(|_| ()), Err(Errno::EIO));
+    // Without PSCI, there is no REC, and that is final: of the Realm, or of the whole VM.
+    for (generation, is_dead) in [
+        ("rmi-v12", false),
+        ("rmi-v13", false),
+        ("rmi-v14", false),
+        ("rmi-v15", true),
+        ("rmi-sep2026-tree", true),
+    ] {
+        let mut fixture = Fixture::of(generation);
+        let init = VcpuInit { target: 5, features: [0; 7] };
+        fixture.vcpus.iter().for_each(|vcpu| vcpu.init(&init).unwrap());
+        fixture.set_gic(4, 0, None).unwrap();
+        assert_eq!(off(&mut fixture), Err(Errno::EINVAL), "{generation}");
+        let errno = if is_dead { Errno::EIO } else { Errno::EINVAL };
+        assert_eq!(off(&mut fixture), Err(errno), "{generation}");
+        let hole = fixture.kernel.punch_hole(fixture.gmem.as_fd(), 0, 0x1000);
+        assert_eq!(hole.is_err(), is_dead, "{generation}");
+    }
 }
 
 #[test]
