@@ -25,7 +25,8 @@ impl PmuPpi {
     }
 
     /// Initialises the PMU of a vCPU with this interrupt, which all vCPUs of a VM have. It must be
-    /// valid: the kernel refuses others with `EINVAL`.
+    /// valid: the kernel refuses others with `EINVAL`. It is that of no timer
+    /// ([`TimerPpis`](crate::vgic::TimerPpis)), which only the first KVM_RUN finds: `EINVAL` again.
     ///
     /// The vCPU was initialised with [`VcpuFeatures::pmu`](crate::vcpu::VcpuFeatures::pmu), and so
     /// was the GIC ([`Vgic::init`](crate::vgic::Vgic::init)); the Realm is created afterwards.

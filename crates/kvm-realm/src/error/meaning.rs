@@ -121,13 +121,13 @@ fn first_run(errno: Errno, is_implicit: bool) -> Known {
         ),
         Errno::ENXIO => ("an address of the GIC is missing, or the RMM refused the entry", SEE_LOG),
         Errno::EINVAL if is_implicit => (
-            "timers share an interrupt, or the PMU is not initialised; or a vCPU has no PSCI 0.2, \
-             or vCPUs differ in their vector lengths, and the realm is dead",
+            "timers and PMU share an interrupt, or the PMU is not initialised; or a vCPU has no \
+             PSCI 0.2, or vCPUs differ in their vector lengths, and the realm is dead",
             "create another VM, with the same features for all vCPUs",
         ),
         Errno::EINVAL => (
-            "timers share an interrupt, the PMU is not initialised, or the vCPU was not set up as \
-             a REC",
+            "timers and PMU share an interrupt, the PMU is not initialised, or the vCPU was not \
+             set up as a REC",
             "initialise the PMU of each vCPU, and finalize it, before the realm is activated",
         ),
         Errno::ENOMEM if is_implicit => (

@@ -206,10 +206,15 @@ impl Machine {
             None if is_realm => return Err(Errno::EOPNOTSUPP),
             None => {}
         }
+        let timers: Vec<u32> = vm.timers.values().copied().collect();
         if vm.vgic.is_some() && vm.timers.get(&0) == vm.timers.get(&1) {
             return Err(Errno::EINVAL);
         }
         let vcpu = vm.vcpu(vcpu_index)?;
+        // Linux, `timer_irqs_are_valid`: the interrupt belongs to the PMU already.
+        if vcpu.has_pmu && vcpu.pmu_interrupt.is_some_and(|interrupt| timers.contains(&interrupt)) {
+            return Err(Errno::EINVAL);
+        }
         if vcpu.has_feature(pmu) && !vcpu.has_pmu {
             return Err(Errno::EINVAL);
         }

@@ -142,3 +142,30 @@ fn vcpus_have_the_same_vectors() {
         assert!(refused.contains("EINVAL"), "{generation}: {refused}");
     }
 }
+
+#[test]
+fn a_pmu_with_the_interrupt_of_a_timer_does_not_run() {
+    let features = VcpuFeatures { pmu: true, ..VcpuFeatures::default() };
+    for (generation, name) in generations() {
+        for (ppi, runs) in [(27, false), (30, false), (28, true)] {
+            if !generation.facts().pmu {
+                continue;
+            }
+            let kernel = fake(name);
+            let machine = Machine::with_features(&kernel, generation, 1, None, features);
+            let vcpu = AsFd::as_fd(machine.vcpus[0].kernel_vcpu());
+            PmuPpi(ppi).init(&machine.calls, vcpu).unwrap();
+            machine.launched(|_, vcpus| match vcpus[0].run() {
+                Err(RunError::Call(error)) => {
+                    assert_eq!(
+                        (error.operation, error.errno),
+                        (Operation::FirstRun, Errno::EINVAL)
+                    );
+                    assert!(error.meaning().starts_with("timers and PMU"), "{error}");
+                    assert!(!runs, "{generation} {ppi}");
+                }
+                exit => assert_eq!((exit, runs), (Ok(OFF), true), "{generation} {ppi}"),
+            });
+        }
+    }
+}
