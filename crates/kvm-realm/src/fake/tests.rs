@@ -380,6 +380,31 @@ fn populating_is_checked_and_reports_progress() {
     }
 }
 
+#[test]
+fn a_guest_memfd_is_open_while_it_is_mapped() {
+    for is_mapped in [false, true] {
+        let kernel = FakeKernel::new("rmi-v14").unwrap();
+        kernel.set_guest(|_| Script::new([Action::Load(RAM), Action::MmioStore(SHARED + 8, 1, 4)]));
+        let mut fixture = Fixture::with(kernel, realm_type("rmi-v14") | 33);
+        fixture.launch();
+        // Another file of the kernel is mapped in both cases.
+        HostMemory::map_file(fixture.vcpus[1].as_fd(), 0, 0x1000).unwrap();
+        if is_mapped {
+            HostMemory::map_file(fixture.gmem.as_fd(), 0, 0x1000).unwrap();
+        }
+        fixture.gmem = std::fs::File::open("/dev/null").unwrap().into();
+        let (result, reason, words) = fixture.run(0);
+        if is_mapped {
+            assert_eq!((result, reason), (Ok(()), 6));
+        } else {
+            assert_eq!(
+                (result, reason, words[..3].to_vec()),
+                (Err(Errno::EFAULT), 39, vec![0, RAM, 0x1000])
+            );
+        }
+    }
+}
+
 /// The bytes of pages, which are aligned.
 fn page_of(pages: &[Page; 2]) -> &[u8] {
     &pages[0].0
