@@ -25,6 +25,8 @@ pub(crate) struct Wrong {
     pub(crate) one_in: u64,
     /// Only calls of this command.
     pub(crate) only: Option<Command>,
+    /// Whether they get no answer at all, instead of a false one.
+    pub(crate) is_silent: bool,
 }
 
 /// Random numbers that are the same for the same seed.
@@ -119,6 +121,7 @@ unsafe impl Conduit for WrongAnswers<'_> {
             real = unsafe { self.model.call(registers) };
         }
         match (&self.wrong, is_executed) {
+            (Some((wrong, _)), Some(_)) if wrong.is_silent => NO_ANSWER,
             (Some((_, random)), Some(_)) => self.answer(&mut random.lock(), registers, real),
             _ => real,
         }

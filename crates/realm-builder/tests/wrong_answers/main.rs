@@ -31,8 +31,8 @@ fn wrong(machine: Machine) -> impl Strategy<Value = Option<Wrong>> {
     let any_command = prop::sample::select(vec![3, 8, 30, 100, 400, 2000]).prop_map(|n| (n, None));
     let one_command = prop::sample::select(commands).prop_map(|command| (2, Some(command)));
     let calls = prop_oneof![2 => any_command, 1 => one_command];
-    let wrong =
-        (any::<u64>(), calls).prop_map(|(seed, (one_in, only))| Wrong { seed, one_in, only });
+    let wrong = (any::<u64>(), calls, prop::bool::weighted(0.3))
+        .prop_map(|(seed, (one_in, only), is_silent)| Wrong { seed, one_in, only, is_silent });
     prop::option::weighted(0.6, wrong)
 }
 

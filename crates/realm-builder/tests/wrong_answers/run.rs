@@ -7,10 +7,10 @@ use realm_builder::{
     Active, BuildError, Content, FixedRecords, Realm, RealmConfig, RecStart, Records, Region,
     ShadowTable,
 };
-use rmi_abi::{Ipa, PaRange};
+use rmi_abi::{Ipa, Pa, PaRange};
 use rmi_host::ledger::{Holding, OwnershipMap};
 use rmi_host::{Error, FixedQuarantine, Host, Undelegated};
-use rmm_model::Model;
+use rmm_model::{GranuleState, Model};
 use sro::{CallbackMemory, FineRegion, FixedPool, RecObject, Session, open};
 use test_support::Scale;
 
@@ -91,6 +91,13 @@ pub(crate) fn run(case: &Case) {
     pool.drain(&session, &mut |memory| heap.give(memory));
 
     account(whole, &heap, &ledger);
+    if case.wrong.is_none_or(|wrong| wrong.is_silent) {
+        // No answer was false: what the host has is its own.
+        for at in granules(heap.ranges()) {
+            let state = model.granule_state(Pa::new(at));
+            assert_eq!(state, Some(GranuleState::Undelegated), "{at:#x}");
+        }
+    }
     // The RMM has nothing but what it is known to have, and what is in quarantine.
     let mut donated: Vec<PaRange> = session.donated().iter().collect();
     donated.extend(fine.iter().flat_map(|region| region.donated().iter()));
