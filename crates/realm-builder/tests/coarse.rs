@@ -14,7 +14,7 @@ use rmi_abi::granule::{TrackingRegionSize, TrackingRegionState};
 use rmi_abi::rtt::{Geometry, Level};
 use rmi_abi::{Command, Dialect, GranuleSize, Ipa, IpaRange, Pa, PaRange, Status};
 use rmi_conduits::counting::Counting;
-use rmi_conduits::inject::{Fault, Injecting};
+use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::granules::{AnyGranules, HostOwned};
 use rmi_host::{
     CountingLedger, Error, FixedQuarantine, Host, Platform, RetryBudget, SessionOptions,
@@ -339,6 +339,38 @@ fn a_region_that_was_split_in_several_places_is_unmapped_as_a_whole() {
         fine.restore(session, pool).unwrap();
         assert_eq!(ledger.balance().outstanding(), 0);
         assert_eq!(model.census().undelegated, model.census().total);
+        let _ = vmm.end();
+    }
+}
+
+/// A page that may have been unmapped, as far as the host knows, is read before its table is folded.
+#[test]
+fn a_region_is_unmapped_as_a_whole_after_an_unclear_answer() {
+    let shape = BY_2_MIB;
+    for page in [0, 3, 511] {
+        let model = model(shape, |_| ());
+        let unclear = Fault::Instead([0xfe, 0, 0, 0, 0, 0, 0, 0]);
+        let rule = Rule::command(Command::RttDataUnmap, Dialect::V2_0Bet3).nth(0);
+        let conduit = Injecting::by_rule(&model, rule, unclear);
+        let ledger = CountingLedger::new();
+        let platform = Host::new(&conduit, &model).with_ledger(&ledger);
+        let mut vmm = Vmm::start(shape, platform, model.take_memory()).unwrap();
+        vmm.fine.make_fine(&vmm.session, &mut vmm.pool, region(shape, 0)).unwrap();
+        let memory = vmm.take(shape, 1);
+        let Vmm { session, pool, fine, heap } = &mut vmm;
+        let mut storage = RealmStorage::<16, 16>::new();
+        let realm = Realm::create(session, &RealmConfig::new(36), &mut storage, pool).unwrap();
+        realm.map(pool, Ipa::new(RAM), memory).unwrap();
+        let realm = realm.activate().unwrap();
+        let page = IpaRange::with_size(Ipa::new(RAM + page * PAGE), PAGE).unwrap();
+        let failed = call(realm.reclaim(pool, page).unwrap_err().error);
+        assert!(!failed.is_clean(), "{failed}");
+        let mut memory = CallbackMemory::freeing(pool, |memory| heap.insert(memory).unwrap());
+        assert_eq!(realm.tear_down(&mut memory, []).error, None);
+        drop(memory);
+        assert_eq!(heap.bytes(), 4 * MIB2);
+        fine.restore(session, pool).unwrap();
+        assert_eq!(ledger.balance().outstanding(), 0);
         let _ = vmm.end();
     }
 }

@@ -112,6 +112,8 @@ impl<P: Platform> RealmCore<'_, P> {
         if level <= self.geometry().start_level() || !range.contains_range(&table) || !is_unmapped {
             return false;
         }
+        // What may have been unmapped before the region refused it was not.
+        self.settle_mapped(table);
         // The deepest first: a table that has tables below it is not foldable.
         let deepest_first = [Level::L3, Level::L2, Level::L1].into_iter();
         let found = deepest_first

@@ -1,6 +1,8 @@
 //! Asking the RMM about an entry of which the host is not sure: what it maps, or whether its RIPAS
 //! is DESTROYED.
 
+use core::ops::ControlFlow;
+
 use rmi_abi::rtt::{Level, Ripas, RttEntryState};
 use rmi_abi::{Command, Ipa, IpaRange};
 use rmi_host::{Error, Platform, QuarantineReason, Subject, Violation};
@@ -60,6 +62,33 @@ impl<P: Platform> RealmCore<'_, P> {
             self.take_back(lost.into_released(), doubt, free);
         }
         Ok((entry.ripas == Ripas::Destroyed).then(|| at.range()))
+    }
+
+    /// Asks about the entries of a claimed range that may be mapped, each with one
+    /// RMI_RTT_READ_ENTRY: those that map what the host knows are sure. Of the others nothing is
+    /// concluded.
+    pub(crate) fn settle_mapped(&self, range: IpaRange) {
+        let mut from = range.base();
+        let next_unsure = |from| {
+            self.each_memory(from, range.top(), |shadow, at| match shadow.look(at).tag() {
+                tag::UNSURE => ControlFlow::Break(at),
+                _ => ControlFlow::Continue(()),
+            })
+        };
+        while let Some(at) = next_unsure(from) {
+            from = at.top();
+            let Ok(entry) = self.rmm.commands().rtt_read_entry(&self.rd, at.base, at.level) else {
+                return;
+            };
+            let is_mapped = entry.state == RttEntryState::Data && entry.level == Some(at.level);
+            let mut shadow = self.shadow.lock();
+            let is_same = shadow
+                .memory(at)
+                .is_some_and(|memory| (entry.desc ^ memory.base().raw()) & ADDRESS == 0);
+            if is_mapped && is_same {
+                shadow.mark(at, tag::SURE);
+            }
+        }
     }
 
     /// Records that the RMM has changed the RIPAS of a range: it is not DESTROYED there.
