@@ -343,7 +343,7 @@ fn a_region_that_was_split_in_several_places_is_unmapped_as_a_whole() {
     }
 }
 
-/// A page that may have been unmapped, as far as the host knows, is read before its table is folded.
+/// A page that may have been unmapped, as far as the host knows, is read before a table is folded.
 #[test]
 fn a_region_is_unmapped_as_a_whole_after_an_unclear_answer() {
     let shape = BY_2_MIB;
