@@ -280,10 +280,11 @@ fn a_pool_of_another_thread_gives_whole_granules() {
             assert_eq!((none.bytes, none.without_memory), (0, bytes));
             assert_eq!(pool.bytes().0, 0x1000);
 
-            pool.add(test_support::take_aligned(memory, bytes, bytes)).unwrap();
+            // Its own pages are granules from now on, and those that it had are free.
+            pool.add(test_support::take_aligned(memory, 3 * bytes, bytes)).unwrap();
             let served = realm.serve_fault(&mut pool, Ipa::new(0), range).unwrap();
             assert_eq!(served, Served::Mapped(range));
-            assert_eq!(pool.bytes().0, 0x1000);
+            assert_eq!(pool.bytes().0, 0x3000);
         });
     }
 }
