@@ -13,15 +13,16 @@ fn example() -> Command {
     Command::new(profile.join("examples").join(name))
 }
 
-#[test]
-fn no_budget_is_missed() {
+/// In a dialect of 2.0, and in 1.0.
+fn no_budget_is_missed_in(dialect: &str) {
     let mut example = example();
     if cfg!(debug_assertions) {
         example.arg("--quick");
     }
-    let output = example.output().unwrap();
+    let output = example.args(["--dialect", dialect]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}");
+    assert!(text.contains(&format!("both of them are of {dialect}\n")), "{text}");
     for line in text.lines() {
         assert!(line.chars().count() <= 80, "{line}");
     }
@@ -33,6 +34,13 @@ fn no_budget_is_missed() {
         rows += 1;
     }
     assert_eq!(rows, if cfg!(debug_assertions) { 15 } else { 27 }, "{text}");
+}
+
+#[test]
+fn no_budget_is_missed() {
+    for dialect in ["tf-rmm-2026-07", "2.0-bet3", "2.0-bet1", "2.0-bet0"] {
+        no_budget_is_missed_in(dialect);
+    }
 }
 
 #[test]
@@ -53,5 +61,11 @@ fn unknown_arguments_are_refused() {
         assert_eq!(output.status.code(), Some(2), "{argument}");
         assert!(output.stdout.is_empty(), "{argument}");
         assert!(err.contains(argument) && err.lines().count() == 1, "{err}");
+    }
+    for dialect in [&["1.0"][..], &["2.0"], &[]] {
+        let output = example().arg("--dialect").args(dialect).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{dialect:?}");
+        assert!(err.contains("is no dialect of RMI 2.0") && err.lines().count() == 1, "{err}");
     }
 }

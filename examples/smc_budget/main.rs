@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use output::{complain, say};
 use realm_sdk::Error;
+use realm_sdk::abi::{Command, Dialect};
 use realm_sdk::builder::ShadowTable;
 use realm_sdk::builder::plan::Limits;
 use rmm_model::Options;
@@ -114,10 +115,13 @@ const HELP: &str = "\
 Counts the SMCs that the memory of a Realm costs, on the model RMM, beside what is
 allowed and what other hosts need.
 
-Usage: smc_budget [--quick]
+Usage: smc_budget [--quick] [--dialect NAME]
 
-  --quick    Leave out what takes many seconds in a build without optimisation
-  --help     Print this
+  --quick         Leave out what takes many seconds in a build without
+                  optimisation
+  --dialect NAME  The dialect of A and B: tf-rmm-2026-07, 2.0-bet3, 2.0-bet1 or
+                  2.0-bet0 [default: tf-rmm-2026-07]
+  --help          Print this
 
 Columns:
   operation  What is done to the memory of a Realm; with 4 KiB pages, if not said
@@ -137,10 +141,22 @@ fails and all memory comes back; 1 if not; 2 for an unknown option; 3 if the
 output cannot be written; 141 if the reader of the output has gone.";
 
 fn main() -> ExitCode {
-    let mut quick = false;
-    for argument in std::env::args_os().skip(1) {
+    let (mut quick, mut dialect) = (false, Dialect::TfRmm2026_07);
+    let mut arguments = std::env::args_os().skip(1);
+    while let Some(argument) = arguments.next() {
         match argument.to_str() {
             Some("--quick") => quick = true,
+            Some("--dialect") => {
+                let name = arguments.next().unwrap_or_default();
+                let named = name.to_str().and_then(|name| name.parse().ok());
+                let has_ranges = |it: &Dialect| Command::GranuleRangeDelegate.form(*it).is_some();
+                let Some(named) = named.filter(has_ranges) else {
+                    let name = name.to_string_lossy();
+                    complain!("error: {name:?} is no dialect of RMI 2.0; see --help");
+                    return ExitCode::from(2);
+                };
+                dialect = named;
+            }
             Some("--help" | "-h") => {
                 say!("{HELP}");
                 return ExitCode::SUCCESS;
@@ -152,7 +168,7 @@ fn main() -> ExitCode {
             }
         }
     }
-    match run(quick) {
+    match run(quick, dialect) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(missed) => {
             say!("{missed} missed");
@@ -166,17 +182,19 @@ fn main() -> ExitCode {
 }
 
 /// Prints the table and returns how many of its checks failed.
-fn run(quick: bool) -> Result<u32, Error> {
+fn run(quick: bool, dialect: Dialect) -> Result<u32, Error> {
+    let [of_2_0, of_1_0] = [dialect, Dialect::V1_0].map(scenario::with_memory);
     say!("RMM A takes one granule or table per call, as TF-RMM (July 2026); B takes ranges");
+    say!("both of them are of {dialect}");
     say!("RMM C is one of RMI 1.0, which takes one granule or page per call");
     say!("{}", Row::HEAD);
     let mut missed = 0;
     for job in JOBS.into_iter().filter(|job| !(quick && job.slow)) {
         let [a, b, c] = job.budgets;
         for (model, options, limits, budget, best) in [
-            ('A', scenario::one_by_one(), Limits::ONE_BY_ONE, a, job.best),
-            ('B', scenario::one_by_one().range_capable(), Limits::RANGES, b, job.best),
-            ('C', scenario::of_1_0(), Limits::ENTRY_BY_ENTRY, c, job.best_on_1_0),
+            ('A', of_2_0.clone(), Limits::ONE_BY_ONE, a, job.best),
+            ('B', of_2_0.clone().range_capable(), Limits::RANGES, b, job.best),
+            ('C', of_1_0.clone(), Limits::ENTRY_BY_ENTRY, c, job.best_on_1_0),
         ] {
             let measured = (job.run)(options, limits)?;
             let operation = job.operation;

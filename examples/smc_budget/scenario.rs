@@ -52,17 +52,8 @@ pub(crate) struct Measured {
     pub(crate) balanced: bool,
 }
 
-/// TF-RMM as it is, with enough memory.
-pub(crate) fn one_by_one() -> Options {
-    with_memory(Dialect::TfRmm2026_07)
-}
-
-/// An RMM of RMI 1.0, with enough memory.
-pub(crate) fn of_1_0() -> Options {
-    with_memory(Dialect::V1_0)
-}
-
-fn with_memory(dialect: Dialect) -> Options {
+/// An RMM of a dialect as TF-RMM is, with enough memory.
+pub(crate) fn with_memory(dialect: Dialect) -> Options {
     let mut options = Options::new(dialect);
     options.dram = PaRange::with_size(Pa::new(GIB), 6 * GIB).unwrap();
     options
