@@ -78,7 +78,8 @@
 //!
 //! All registers of all calls. Of host memory: the parameter pages of Realms, RECs, devices and the
 //! RMM's configuration, address lists, communication data, and run pages. Not the memory that a
-//! Realm is populated with, nor buffers that communication data point to.
+//! Realm is populated with, nor buffers that communication data point to. Of a list in a granule of
+//! 16 or 64 KiB, the first 512 entries: a session that uses longer ones is not replayed.
 //!
 //! # Privacy
 //!
