@@ -69,7 +69,10 @@ fn fail_each(generation: Generation, kernel: &FakeKernel, options: &Options, err
                     }
                     _ => true,
                 };
-                assert!(!is_needed, "{what}");
+                // Where there are several vCPUs, another may have ended the VM before.
+                let is_late = options.vcpus > 1
+                    && calls.iter().take(number).any(|call| call.name == "KVM_RUN");
+                assert!(!is_needed || is_late, "{what}");
                 continue;
             }
             // The call, the error number, and what it means in this generation.
